@@ -1,6 +1,8 @@
 //! Time as the engine sees it: an argument, never asked for.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Suspend-aware monotonic time since an arbitrary start. Saturates, so no overflow case exists anywhere else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +79,91 @@ impl std::ops::Sub<Duration> for WallTime {
     }
 }
 
+/// RFC 3339 in UTC with whole seconds: `2026-11-23T09:05:00Z`.
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.as_secs().min(LAST_SECOND);
+        let (year, month, day) = civil_date(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+/// Reads what `Display` writes.
+impl std::str::FromStr for WallTime {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let number = |from: usize, to: usize| -> Result<u64, NotATime> {
+            let digits = text.get(from..to).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            digits.and_then(|digits| digits.parse().ok()).ok_or(NotATime)
+        };
+        let marks: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_digit()).collect();
+        if text.len() != 20 || marks != b"--T::Z" {
+            return Err(NotATime);
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return Err(NotATime);
+        }
+        if hour > 23 || minute > 59 || second > 60 {
+            return Err(NotATime);
+        }
+        Ok(Self::from_secs(days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second))
+    }
+}
+
+/// A text that is no RFC 3339 time in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotATime;
+
+impl fmt::Display for NotATime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a time of the form 2026-11-23T09:05:00Z")
+    }
+}
+
+impl Serialize for WallTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WallTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// 9999-12-31 23:59:59 UTC, the last second that RFC 3339 can write.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Days in an era of 400 years of the Gregorian calendar.
+const ERA: u64 = 146_097;
+
+/// Year, month and day of a day since 1970-01-01, by counting from 0000-03-01 so that leap days end a year.
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let day_of_era = days % ERA;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (days / ERA * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// The inverse of [`civil_date`], for years from 1970 on.
+fn days_since_epoch(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let year_of_era = year % 400;
+    let month = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    year / 400 * ERA + day_of_era - 719_468
+}
+
 /// Both clocks, read together once per turn of the loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -104,6 +191,28 @@ mod tests {
         assert_eq!(Time::new(Duration::MAX) + second, Time::new(Duration::MAX));
         assert_eq!(Time::default().since(Time::new(second)), Duration::ZERO);
         assert_eq!(WallTime::new(Duration::MAX) + second, WallTime::new(Duration::MAX));
+    }
+
+    #[test]
+    fn wall_time_is_written_and_read_as_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_424_700, "2026-11-23T09:05:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (LAST_SECOND, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(WallTime::from_secs(seconds).to_string(), text);
+            assert_eq!(text.parse(), Ok(WallTime::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(WallTime::new(Duration::MAX).to_string(), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in ["", "2026-11-23", "2026-11-23T09:05:00", "2026-13-23T09:05:00Z", "1969-12-31T23:59:59Z", "٢٠٢٦-11T"] {
+            assert_eq!(text.parse::<WallTime>(), Err(NotATime), "{text}");
+        }
     }
 
     #[test]
