@@ -1,10 +1,12 @@
 //! What integration tests, benches and the demo share: the demo provider, the other side of every conversation, and
 //! a harness for the built binary. Nothing here uses pizauth's own code.
-#![allow(dead_code, reason = "every test uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every test uses a part of it")]
 
 pub mod folder;
 pub mod http;
+pub mod process;
 pub mod provider;
+pub mod server;
 
 use std::{
     thread,
