@@ -93,11 +93,11 @@ pub fn read_answer(asked: &Asked, reply: &Reply, now: WallTime) -> Result<Tokens
         return Err(failure);
     }
     if !(200..300).contains(&reply.status) {
-        return Err(unexpected(asked, reply, now));
+        return Err(unexpected(asked, reply, now, "token"));
     }
     match fields.as_ref().and_then(|fields| Some((fields, fields.text("access_token")?))) {
         Some((fields, access_token)) => read_tokens(asked, reply, fields, access_token, now),
-        None => Err(unexpected(asked, reply, now)),
+        None => Err(unexpected(asked, reply, now, "token")),
     }
 }
 
@@ -181,14 +181,16 @@ fn is_transient_status(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }
 
-/// An answer that has neither tokens nor an OAuth error.
-pub(super) fn unexpected(asked: &Asked, reply: &Reply, now: WallTime) -> Failure {
+/// An answer that has neither what was `wanted` nor an OAuth error.
+pub(super) fn unexpected(asked: &Asked, reply: &Reply, now: WallTime, wanted: &str) -> Failure {
     let retry_after = retry_after(reply, now);
     let status = reply.status;
     let (kind, mut message) = match status {
         200..300 => (
             FailureKind::Transient { retry_after },
-            format!("the answer holds no token (HTTP status {status}); a login page of the network may stand between"),
+            format!(
+                "the answer holds no {wanted} (HTTP status {status}); a login page of the network may stand between"
+            ),
         ),
         300..400 => {
             let target = text::clean(reply.location.as_deref().unwrap_or("an unnamed place"), asked.mask);
