@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     Call, Reply,
-    answer::{self, Asked, Failure, FailureKind, Tokens},
+    answer::{self, Tokens},
+    failure::{self, Asked, Failure, FailureKind},
     fields::Fields,
     form::Form,
     retry_after::retry_after,
@@ -70,10 +71,10 @@ pub fn request(account: &Account, client_secret: Option<&Secret>) -> Option<Call
 /// What would go to the user's browser or notifier and is not fit for it is refused.
 pub fn read_answer(asked: &Asked, reply: &Reply, now: WallTime) -> Result<DeviceAuthorization, Failure> {
     let fields = Fields::from_reply(reply);
-    if let Some(failure) = fields.as_ref().and_then(|fields| answer::read_error(asked, fields, reply, now)) {
+    if let Some(failure) = fields.as_ref().and_then(|fields| failure::read_error(asked, fields, reply, now)) {
         return Err(failure);
     }
-    let unexpected = || answer::unexpected(asked, reply, now, "device code");
+    let unexpected = || failure::unexpected(asked, reply, now, "device code");
     if !(200..300).contains(&reply.status) {
         return Err(unexpected());
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Call, Reply,
-    answer::{self, Asked, Failure},
+    failure::{self, Asked, Failure},
     fields::Fields,
     form::Form,
     token,
@@ -31,17 +31,21 @@ pub fn request(account: &Account, client_secret: Option<&Secret>, token: &Secret
 /// Reads the answer: any success without an error means that the token is gone (RFC 7009 s2.2).
 pub fn read_answer(asked: &Asked, reply: &Reply, now: WallTime) -> Result<(), Failure> {
     let fields = Fields::from_reply(reply);
-    if let Some(failure) = fields.and_then(|fields| answer::read_error(asked, &fields, reply, now)) {
+    if let Some(failure) = fields.and_then(|fields| failure::read_error(asked, &fields, reply, now)) {
         return Err(failure);
     }
-    if (200..300).contains(&reply.status) { Ok(()) } else { Err(answer::unexpected(asked, reply, now, "confirmation")) }
+    if (200..300).contains(&reply.status) {
+        Ok(())
+    } else {
+        Err(failure::unexpected(asked, reply, now, "confirmation"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oauth::{
-        answer::FailureKind,
+        failure::FailureKind,
         testing::{account, mutations, reply},
         text::Mask,
     };
