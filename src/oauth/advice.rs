@@ -79,6 +79,7 @@ const TABLE: &[(Sign, &str)] = &[
     (Sign::Error("unauthorized_client"), "this grant is not enabled for the client: enable it with the provider"),
     (Sign::Error("unsupported_grant_type"), "this grant is not enabled for the client: enable it with the provider"),
     (Sign::Error("invalid_scope"), "a scope is misspelt, or not granted to this client: check scopes"),
+    (Sign::Error("expired_token"), "the user code was not entered in time: ask for a new one"),
     (Sign::Error("bad_refresh_token"), "the refresh token has expired or was used before: authorise again"),
 ];
 
@@ -187,6 +188,7 @@ mod tests {
             ("unauthorized_client", "", elsewhere, "not enabled"),
             ("unsupported_grant_type", "", elsewhere, "not enabled"),
             ("invalid_scope", "", elsewhere, "misspelt"),
+            ("expired_token", "", elsewhere, "new one"),
             ("bad_refresh_token", "", "github.com", "expired or was used"),
         ] {
             let advice = advise(&context(error, description, host)).unwrap_or_default();

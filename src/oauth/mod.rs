@@ -8,6 +8,7 @@ mod answer;
 pub mod authorization;
 pub mod device;
 pub mod dump;
+mod failure;
 mod fields;
 mod form;
 pub mod metadata;

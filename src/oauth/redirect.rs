@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{
     Ports,
-    answer::{Asked, Failure},
+    failure::{Asked, Failure},
     form, uri,
 };
 use crate::{config::Account, secret::Secret};

@@ -3,11 +3,14 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-pub use super::answer::{Asked, Failure, FailureKind, LOOPING_PAUSE, Tokens, read_answer, read_broken};
 use super::{
     Call,
     form::{self, Form},
     text::Mask,
+};
+pub use super::{
+    answer::{Tokens, read_answer},
+    failure::{Asked, Failure, FailureKind, LOOPING_PAUSE, read_broken},
 };
 use crate::{
     config::{Account, ClientAuth},
