@@ -1,1 +1,7 @@
 //! (outline)
+
+#[cfg(test)]
+mod pki;
+pub mod proxy;
+pub mod roots;
+pub mod wire;
