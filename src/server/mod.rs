@@ -1,5 +1,6 @@
 //! (outline)
 
+pub mod endpoint;
 #[cfg(test)]
 mod pki;
 pub mod proxy;
