@@ -5,4 +5,5 @@ pub mod endpoint;
 mod pki;
 pub mod proxy;
 pub mod roots;
+pub mod tls;
 pub mod wire;
