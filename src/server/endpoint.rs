@@ -75,6 +75,10 @@ impl Endpoint {
     ///
     /// Where no thread can be made, `done` is called at once, on this thread, with [`Stage::NotStarted`].
     pub fn send(&self, call: Call, done: impl FnOnce(Result<Reply, Broken>) + Send + 'static) {
+        self.send_with_stack(STACK, call, done);
+    }
+
+    fn send_with_stack(&self, stack: usize, call: Call, done: impl FnOnce(Result<Reply, Broken>) + Send + 'static) {
         let endpoint = self.clone();
         // Owned by the closure: where the thread cannot be made, dropping the closure answers.
         let answer = Answer { done: Some(done), sent: Arc::default(), broke: "no thread could be started for it" };
@@ -87,7 +91,7 @@ impl Endpoint {
             answer.give(result);
         };
         // An error here is told by the closure's drop.
-        let _ = thread::Builder::new().name("endpoint".to_owned()).stack_size(STACK).spawn(run);
+        let _ = thread::Builder::new().name("endpoint".to_owned()).stack_size(stack).spawn(run);
     }
 
     /// Sends `call` and waits for its outcome, on this thread.

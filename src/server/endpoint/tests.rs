@@ -383,6 +383,18 @@ fn many_calls_run_beside_each_other_in_threads() {
 }
 
 #[test]
+fn a_call_without_a_thread_is_answered_at_once() {
+    let (sender, receiver) = mpsc::channel();
+    let more_than_memory = 1 << 46;
+    let call = post("http://127.0.0.1:1/".to_owned());
+    direct()
+        .send_with_stack(more_than_memory, call, move |result| sender.send((thread::current().id(), result)).unwrap());
+    let (by, result) = receiver.try_recv().expect("an answer already");
+    assert_eq!(by, thread::current().id());
+    assert_broken(result, Stage::NotStarted, "no thread could be started");
+}
+
+#[test]
 fn a_call_is_answered_once_whatever_becomes_of_its_thread() {
     for (name, sent, stage) in [("before", false, Stage::NotStarted), ("after", true, Stage::Sent)] {
         let (sender, receiver) = mpsc::channel();
