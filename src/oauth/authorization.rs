@@ -102,7 +102,7 @@ impl Ports {
 }
 
 /// Cuts an absolute URI behind its authority, so that both halves together are the URI as written.
-fn split_authority(uri: &str) -> Option<(&str, &str)> {
+pub(super) fn split_authority(uri: &str) -> Option<(&str, &str)> {
     let start = uri.find("://")? + 3;
     let end = uri.get(start..)?.find(['/', '?']).map_or(uri.len(), |length| start + length);
     uri.split_at_checked(end)

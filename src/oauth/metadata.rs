@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 
 use super::{
     Reply,
+    authorization::split_authority,
     fields::Fields,
     text::{self, Mask},
     uri,
@@ -101,7 +102,7 @@ pub fn candidates(url: &str) -> Result<Vec<String>, Fault> {
         return Ok(vec![url.to_owned()]);
     }
     let issuer = url.strip_suffix('/').unwrap_or(url);
-    let (origin, path) = split_origin(issuer).ok_or(Fault::Url)?;
+    let (origin, path) = split_authority(issuer).ok_or(Fault::Url)?;
     Ok(vec![format!("{origin}{OAUTH}{path}"), format!("{issuer}{OPENID}")])
 }
 
@@ -236,26 +237,14 @@ fn issuer_of(url: &str) -> String {
     issuer.strip_suffix('/').map(str::to_owned).unwrap_or(issuer)
 }
 
-/// Whether `text` is an absolute URI of RFC 3986 characters without user and fragment, https or http on a loopback.
+/// Whether `text` is an absolute URI that may be printed: https or http on a loopback, its escapes whole. That it
+/// has only RFC 3986 characters, no user and no fragment is `uri`'s promise.
 fn is_safe_uri(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte);
-    let escapes = text.split('%').skip(1);
-    let whole_escapes = escapes
-        .into_iter()
-        .all(|rest| rest.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())));
-    if text.len() > MAX_URI || !text.bytes().all(allowed) || !whole_escapes {
-        return false;
-    }
-    let (Ok(parts), Some((origin, _))) = (uri::parse(text), split_origin(text)) else { return false };
+    let is_escape =
+        |rest: &str| rest.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let Ok(parts) = uri::parse(text) else { return false };
     let safe = parts.scheme.eq_ignore_ascii_case("https") || parts.is_loopback_host();
-    safe && !origin.contains('@')
-}
-
-/// Cuts a URI behind its authority.
-fn split_origin(uri: &str) -> Option<(&str, &str)> {
-    let start = uri.find("://")? + 3;
-    let end = uri.get(start..)?.find(['/', '?']).map_or(uri.len(), |length| start + length);
-    uri.split_at_checked(end)
+    safe && text.len() <= MAX_URI && text.split('%').skip(1).all(is_escape)
 }
 
 /// Scheme, host and port, in the one spelling in which origins are compared.

@@ -20,7 +20,7 @@ pub mod revocation;
 mod testing;
 pub mod text;
 pub mod token;
-mod uri;
+pub mod uri;
 
 use crate::secret::Secret;
 

@@ -91,7 +91,11 @@ pub fn read_paste(text: &str) -> Result<Paste, PasteFault> {
     }
     // A fragment never reaches a listener; some providers append an empty one.
     let whole = text.split('#').next().unwrap_or_default();
-    let paste = if whole.contains("://") && !is_query(whole) { read_url(whole)? } else { read_query(whole)? };
+    let paste = match whole {
+        query if is_query(query) => read_query(query)?,
+        url if url.contains("://") => read_url(url)?,
+        other => read_url(&with_scheme(other).ok_or(PasteFault::NoUrl)?)?,
+    };
     let query = match &paste {
         Paste::Url(head) => head.target.split_once('?').map_or("", |(_, query)| query),
         Paste::Query(query) => query.expose(),
@@ -125,9 +129,15 @@ fn read_url(text: &str) -> Result<Paste, PasteFault> {
     Ok(Paste::Url(head(scheme, host_and_port(&parts, scheme), target)))
 }
 
+/// Address bars hide `http://`, and what is copied from them may lack it.
+fn with_scheme(text: &str) -> Option<String> {
+    let url = format!("http://{text}");
+    uri::parse(&url).is_ok_and(|parts| parts.is_loopback_host()).then_some(url)
+}
+
 fn read_query(text: &str) -> Result<Paste, PasteFault> {
     let query = text.strip_prefix('?').unwrap_or(text);
-    if !is_query(query) || !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(PasteFault::NoUrl);
     }
     Ok(Paste::Query(Secret::from(query)))
@@ -176,6 +186,8 @@ mod tests {
             ("quotes", format!("'http://localhost:1234/?{query}'"), Ok(())),
             ("a fragment", format!("http://localhost:1234/?{query}#_=_"), Ok(())),
             ("no path", format!("http://localhost:1234?{query}"), Ok(())),
+            ("no scheme", format!("localhost:1234/?{query}"), Ok(())),
+            ("no scheme elsewhere", format!("auth.example.org/?{query}"), Err(PasteFault::NoUrl)),
             ("a bare query", query.clone(), Ok(())),
             ("with its ?", format!("?{query}"), Ok(())),
             ("in another order", format!("iss=https://a.example&state={STATE}&code=c"), Ok(())),
