@@ -5,9 +5,13 @@
 #![allow(unsafe_code)]
 
 pub mod clock;
+pub mod daemon;
 pub mod local_time;
 pub mod log;
+pub mod process;
 pub mod random;
+pub mod sandbox;
+pub mod signal;
 pub mod user;
 pub mod wipe;
 
