@@ -6,12 +6,15 @@
 
 pub mod clock;
 pub mod daemon;
+pub mod directory;
 pub mod local_time;
 pub mod log;
+pub mod place;
 pub mod process;
 pub mod random;
 pub mod sandbox;
 pub mod signal;
+pub mod socket;
 pub mod user;
 pub mod wipe;
 
@@ -25,4 +28,9 @@ use libc::c_int;
 /// Turns a system call's -1 into the error that errno holds.
 fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `bytes` with the NUL that system calls want.
+fn c_string(bytes: &[u8]) -> io::Result<std::ffi::CString> {
+    std::ffi::CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
