@@ -4,13 +4,23 @@
 //! provider or a browser sent, which are hostile.
 
 pub mod advice;
+mod answer;
 pub mod authorization;
 pub mod device;
 pub mod dump;
+mod failure;
+mod fields;
+mod form;
 pub mod metadata;
+mod paste;
+mod redirect;
+mod retry_after;
 pub mod revocation;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod token;
+mod uri;
 
 use crate::secret::Secret;
 
