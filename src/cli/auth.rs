@@ -170,10 +170,6 @@ impl Session {
                 Input::Line(text) => self.waiting.push(text),
                 Input::TooLong => output::tell("the pasted line is longer than 16 KiB; paste the redirect URL alone"),
                 Input::NotText => output::tell("the pasted line is not text; paste the redirect URL alone"),
-                // The terminal has shown the key as two characters.
-                Input::NothingErased => output::tell_plain("\x08\x08  \x08\x08"),
-                Input::Erased => output::tell_plain("\x08\x08  \x08\x08\x08 \x08"),
-                Input::Killed => output::tell_plain("\n"),
                 Input::End => self.stdin = Stdin::closed(),
             }
         }
@@ -192,11 +188,12 @@ struct Stdin {
 }
 
 struct Open {
+    /// The terminal's changed mode, once this command was in the foreground. Before the file, which it needs when it
+    /// is dropped.
+    unbuffered: Option<Unbuffered>,
     file: File,
     lines: Lines,
     is_terminal: bool,
-    /// The terminal's changed mode, while this command is in the foreground.
-    unbuffered: Option<Unbuffered>,
 }
 
 impl Stdin {
@@ -247,7 +244,13 @@ impl Stdin {
                 self.open = None;
                 last.into_iter().collect()
             }
-            Ok(count) => open.lines.feed(bytes.get(..count).unwrap_or_default()),
+            Ok(count) => {
+                let inputs = open.lines.feed(bytes.get(..count).unwrap_or_default());
+                if open.unbuffered.is_some() {
+                    output::echo(&open.lines.take_echo());
+                }
+                inputs
+            }
         }
     }
 }

@@ -25,7 +25,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let mut faults = Vec::new();
     for place in places {
-        match fetch(&endpoint, &place).and_then(|reply| metadata::read(&url, &reply).map_err(|fault| fault.to_string())) {
+        match fetch(&endpoint, &place).and_then(|reply| metadata::read(&url, &reply).map_err(|fault| fault.to_string()))
+        {
             Ok(metadata) => return print(&url, &metadata),
             Err(fault) => faults.push(format!("{place}: {fault}")),
         }
@@ -56,8 +57,9 @@ fn account_name(issuer: &str) -> &str {
 
 /// Whether `block`, once its blanks are filled in, is one account with the metadata's values.
 fn says_just(block: &str, name: &str, metadata: &Metadata) -> bool {
-    let filled =
-        block.replace("client_id = \"\";", "client_id = \"x\";").replace("client_secret = \"\";", "client_secret = \"x\";");
+    let filled = block
+        .replace("client_id = \"\";", "client_id = \"x\";")
+        .replace("client_secret = \"\";", "client_secret = \"x\";");
     let Ok(config) = config::parse(&filled) else { return false };
     let [account] = config.accounts.as_slice() else { return false };
     let grant = match (&metadata.auth_uri, &metadata.device_auth_uri) {

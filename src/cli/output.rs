@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, IsTerminal, Read, Write},
     os::fd::AsFd,
 };
 
@@ -39,6 +39,13 @@ pub fn tell(message: &str) {
 /// Writes text to standard error as it is.
 pub fn tell_plain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Shows at the terminal what was typed there. Where standard error is elsewhere, nothing is shown.
+pub fn echo(typed: &[u8]) {
+    if io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(typed);
+    }
 }
 
 /// Ends a request that has no result but its messages.

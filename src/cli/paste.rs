@@ -13,7 +13,7 @@ const DELETE: u8 = 0x7f;
 /// Who writes the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A person at a terminal that edits no lines itself.
+    /// A person at a terminal that neither edits lines nor shows what is typed.
     Keyboard,
     /// A program.
     Pipe,
@@ -28,12 +28,6 @@ pub enum Input {
     TooLong,
     /// A line that is not text.
     NotText,
-    /// The last character was erased.
-    Erased,
-    /// Everything since the line's begin was erased.
-    Killed,
-    /// There was nothing to erase.
-    NothingErased,
     /// The end of input was typed.
     End,
 }
@@ -44,12 +38,13 @@ pub struct Lines {
     source: Source,
     line: Vec<u8>,
     too_long: bool,
+    echo: Vec<u8>,
 }
 
 impl Lines {
     /// No line yet.
     pub fn new(source: Source) -> Self {
-        Self { source, line: Vec::new(), too_long: false }
+        Self { source, line: Vec::new(), too_long: false, echo: Vec::new() }
     }
 
     /// Takes the next bytes.
@@ -68,18 +63,48 @@ impl Lines {
         (!text.is_empty()).then(|| Input::Line(Secret::from(text)))
     }
 
+    /// What the keyboard's terminal is to show of the bytes taken since the last call.
+    pub fn take_echo(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.echo)
+    }
+
     fn feed_byte(&mut self, byte: u8) -> Option<Input> {
-        match (self.source, byte) {
-            (_, b'\n') => return self.end(),
-            (Source::Keyboard, BACKSPACE | DELETE) => return Some(self.erase()),
-            (Source::Keyboard, KILL) => {
+        match self.source {
+            Source::Keyboard => self.feed_key(byte),
+            Source::Pipe if byte == b'\n' => self.end(),
+            Source::Pipe => self.push(byte),
+        }
+    }
+
+    fn feed_key(&mut self, byte: u8) -> Option<Input> {
+        match byte {
+            b'\n' => {
+                self.echo.push(b'\n');
+                self.end()
+            }
+            END_OF_INPUT => self.line.is_empty().then_some(Input::End),
+            BACKSPACE | DELETE => {
+                if self.erase() {
+                    self.echo.extend_from_slice(b"\x08 \x08");
+                }
+                None
+            }
+            KILL => {
                 self.line.clear();
                 self.too_long = false;
-                return Some(Input::Killed);
+                self.echo.push(b'\n');
+                None
             }
-            (Source::Keyboard, END_OF_INPUT) => return self.line.is_empty().then_some(Input::End),
-            (Source::Keyboard | Source::Pipe, _) => {}
+            _ => {
+                if !byte.is_ascii_control() {
+                    self.echo.push(byte);
+                }
+                self.push(byte)
+            }
         }
+    }
+
+    fn push(&mut self, byte: u8) -> Option<Input> {
         if self.line.len() < MAX_LINE {
             self.line.push(byte);
         } else {
@@ -88,14 +113,15 @@ impl Lines {
         None
     }
 
-    fn erase(&mut self) -> Input {
+    /// Takes the last character away, if there is one.
+    fn erase(&mut self) -> bool {
         // Of a character in UTF-8, the continuation bytes go with the first.
         while let Some(byte) = self.line.pop() {
             if byte & 0xc0 != 0x80 {
-                return Input::Erased;
+                return true;
             }
         }
-        Input::NothingErased
+        false
     }
 }
 
@@ -119,10 +145,10 @@ mod tests {
             ("the longest", Source::Pipe, long.clone() + "\n", vec![line(&long)]),
             ("too long", Source::Pipe, long.clone() + "y\nb\n", vec![Input::TooLong, line("b")]),
             ("keys in a pipe are bytes", Source::Pipe, "a\x7f\x04\n".to_owned(), vec![line("a\x7f\x04")]),
-            ("erased", Source::Keyboard, "ab\x7fc\n".to_owned(), vec![Input::Erased, line("ac")]),
-            ("erased, not ASCII", Source::Keyboard, "aé\x08c\n".to_owned(), vec![Input::Erased, line("ac")]),
-            ("nothing to erase", Source::Keyboard, "\x7fa\n".to_owned(), vec![Input::NothingErased, line("a")]),
-            ("killed", Source::Keyboard, "abc\x15d\n".to_owned(), vec![Input::Killed, line("d")]),
+            ("erased", Source::Keyboard, "ab\x7fc\n".to_owned(), vec![line("ac")]),
+            ("erased, not ASCII", Source::Keyboard, "aé\x08c\n".to_owned(), vec![line("ac")]),
+            ("nothing to erase", Source::Keyboard, "\x7fa\n".to_owned(), vec![line("a")]),
+            ("killed", Source::Keyboard, "abc\x15d\n".to_owned(), vec![line("d")]),
             ("end of input", Source::Keyboard, "\x04".to_owned(), vec![Input::End]),
             ("no end within a line", Source::Keyboard, "a\x04b\n".to_owned(), vec![line("ab")]),
         ] {
@@ -133,6 +159,23 @@ mod tests {
                 assert_eq!(got, want, "{name}, {size} at a time");
             }
         }
+    }
+
+    #[test]
+    fn a_keyboard_sees_what_it_typed() {
+        for (bytes, want) in [
+            (&b"ab\x7fc\n"[..], &b"ab\x08 \x08c\n"[..]),
+            (b"\x7f\x08\x1b[A\x04", b"[A"),
+            (b"abc\x15d", b"abc\nd"),
+            ("é\x7f".as_bytes(), "é\x08 \x08".as_bytes()),
+        ] {
+            let mut lines = Lines::new(Source::Keyboard);
+            lines.feed(bytes);
+            assert_eq!(lines.take_echo(), want, "{bytes:?}");
+        }
+        let mut lines = Lines::new(Source::Pipe);
+        lines.feed(b"ab\n");
+        assert_eq!(lines.take_echo(), b"");
     }
 
     #[test]
