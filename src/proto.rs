@@ -324,7 +324,10 @@ impl std::fmt::Display for Malformed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Malformed::Version(version) => {
-                write!(f, "protocol version {version} is not spoken here, only {VERSION}: is another pizauth installed?")
+                write!(
+                    f,
+                    "protocol version {version} is not spoken here, only {VERSION}: is another pizauth installed?"
+                )
             }
             Malformed::Shape(place) => write!(f, "malformed line: {place}"),
         }
@@ -453,7 +456,11 @@ mod tests {
     fn what_is_not_of_the_protocol_is_told_without_its_content() {
         for (name, line, want) in [
             ("not JSON", "show hunter2", "malformed line: not JSON at column 1"),
-            ("no version", r#"{"request":"info"}"#, "malformed line: a field is missing or of the wrong type at column 18"),
+            (
+                "no version",
+                r#"{"request":"info"}"#,
+                "malformed line: a field is missing or of the wrong type at column 18",
+            ),
             (
                 "another version",
                 r#"{"version":2,"request":"info"}"#,

@@ -180,6 +180,14 @@ impl Now {
     }
 }
 
+/// The pause after `failures` earlier failures in a row: `first`, doubling up to `longest`.
+///
+/// Where `first` is longer than `longest`, it is `first`.
+pub(super) fn backoff(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
+    first.saturating_mul(factor).min(longest.max(first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,9 +218,22 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "2026-11-23", "2026-11-23T09:05:00", "2026-13-23T09:05:00Z", "1969-12-31T23:59:59Z", "٢٠٢٦-11T"] {
+        for text in
+            ["", "2026-11-23", "2026-11-23T09:05:00", "2026-13-23T09:05:00Z", "1969-12-31T23:59:59Z", "٢٠٢٦-11T"]
+        {
             assert_eq!(text.parse::<WallTime>(), Err(NotATime), "{text}");
         }
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_end() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        for (first, failures, want) in
+            [(1, 0, 1), (1, 3, 8), (40, 2, 160), (40, 30, 300), (40, 99, 300), (3600, 5, 3600)]
+        {
+            assert_eq!(backoff(second * first, second * 300, failures), second * want, "{first} {failures}");
+        }
+        assert_eq!(backoff(hour, Duration::MAX, 99), hour.saturating_mul(u32::MAX));
     }
 
     #[test]

@@ -107,9 +107,12 @@ impl Broken {
     }
 }
 
-/// Fills a buffer with unpredictable bytes; handed in, so that this room and the engine stay pure.
-pub trait Random: FnMut(&mut [u8]) {}
-impl<F: FnMut(&mut [u8])> Random for F {}
+/// SHA-256.
+pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    hash
+}
 
 /// The ports that the redirect listeners are bound to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -44,10 +44,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 const STACK: usize = 512 * 1024;
 
 /// Longest head of an answer, in bytes.
-const MAX_HEAD: usize = 32 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
 
 /// Longest URI and header fields of a call, in bytes: ureq must not find out halfway that they do not fit.
-const MAX_REQUEST: usize = 16 * 1024;
+const MAX_REQUEST: usize = 8 * 1024;
 
 /// Sends requests to endpoints, each through its proxy and trusting the same roots. Cheap to clone.
 #[derive(Clone)]
@@ -256,7 +256,7 @@ fn clause(error: &ureq::Error, deadline: &Deadline) -> String {
             None => deadline.clause(error),
         },
         ureq::Error::BodyExceedsLimit(_) => "its body is longer than 1 MiB".to_owned(),
-        ureq::Error::LargeResponseHeader(..) => "its head is longer than 32 KiB".to_owned(),
+        ureq::Error::LargeResponseHeader(..) => "its head is longer than 16 KiB".to_owned(),
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => "it is not HTTP".to_owned(),
         _ => "it cannot be read".to_owned(),
     }

@@ -1,0 +1,365 @@
+//! One account: what it has and what it is doing, as three small machines side by side.
+//!
+//! An account may be authorised anew while its token still works, so obtaining a token and having one are apart.
+//! Only the `enter_*` functions here write a machine's state; each logs the transition. What an event does in which
+//! state is written in these tables, and in no state does anything happen that is not named ("ignored").
+//!
+//! [`Browser`], the authorization code grant (RFC 6749 s4.1):
+//!
+//! | state | event | next state and what follows |
+//! | --- | --- | --- |
+//! | `Closed` | somebody asks for a token that only the user can give | `Requested`: notify, tell the waiters the URL |
+//! | `Requested` | redirect with `code` | `Exchanging`: opening page, token request |
+//! | `Requested` | redirect with `error` | `Closed`: report, failure page, the waiters fail |
+//! | `Requested` | the same question again | unchanged: the same URL |
+//! | `Requested` | a listener moved | `Requested` with a new URL |
+//! | `Exchanging` | the same redirect again | unchanged: the page joins |
+//! | `Exchanging` | tokens | `Closed`: token installed, success page |
+//! | `Exchanging` | no byte of the request was written | the same, tried again every 5 s for a minute |
+//! | `Exchanging` | any other failure | `Closed`: report, failure page, the waiters fail |
+//! | any | token obtained another way, revoked, account changed | `Closed` |
+//!
+//! [`Device`], the device authorization grant (RFC 8628):
+//!
+//! | state | event | next state and what follows |
+//! | --- | --- | --- |
+//! | `Closed` | somebody asks for a token that only the user can give | `Asking`: device authorization request |
+//! | `Asking` | user code | `Polling`: notify, tell the waiters the code |
+//! | `Asking` | failure | `Closed`: report, the waiters fail unless it is transient |
+//! | `Polling` | `authorization_pending`, network trouble | the same, after the interval |
+//! | `Polling` | `slow_down`, 429 | the same, the interval 5 s longer |
+//! | `Polling` | tokens | `Closed`: token installed |
+//! | `Polling` | any other failure, or the code's end | `Closed`: report, the waiters fail |
+//! | any | token obtained another way, revoked, account changed | `Closed` |
+//!
+//! [`Renewal`], a token request that needs no user (RFC 6749 s6, s4.4):
+//!
+//! | state | event | next state and what follows |
+//! | --- | --- | --- |
+//! | `Unable` | tokens with a refresh token, or the grant is `client_credentials` | `Due` |
+//! | `Due` | the time comes, or somebody asks at once | `InFlight`: token request |
+//! | `InFlight` | tokens | `Due` later: token installed |
+//! | `InFlight` | transient failure, or an answer that means nothing | `Due` after the backoff |
+//! | `InFlight` | `invalid_grant` and its like | `Unable`: token forgotten, report |
+//! | `InFlight` | any other refusal | `Held` for an hour: report |
+//! | `Held` | the hour is over, or somebody asks at once | `InFlight`: token request |
+//! | `Held` | the configuration is read anew | `Due` now |
+//! | any | revoked, account changed | `Unable` |
+
+use std::{rc::Rc, time::Duration};
+
+use super::{
+    WallTime,
+    event::{ConnId, Ticket},
+    time::{Now, Time},
+    waiters::Waiter,
+};
+use crate::{
+    config::{self, Grant},
+    secret::Secret,
+};
+
+/// Names one account for as long as its tokens belong to it; a changed account is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct AccountId(pub(super) u64);
+
+/// An account with everything that is known of it.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) id: AccountId,
+    pub(super) settings: Rc<config::Account>,
+    browser: Browser,
+    device: Device,
+    renewal: Renewal,
+    /// The tokens; `None` until the first are obtained and after the grant ended.
+    pub(super) token: Option<Issued>,
+    /// Counts every change of `token`, so that a late answer knows whether it is still of interest.
+    pub(super) generation: u64,
+    pub(super) client_secret: ClientSecret,
+    pub(super) reminder: Option<Reminder>,
+    pub(super) last_error: Option<LastError>,
+    /// Failed renewals in a row.
+    pub(super) failures: u32,
+    /// When a renewal was last sent, for `status` and the pause between two.
+    pub(super) renewed_at: Option<Time>,
+    /// A `transient_error_if_cmd` that judges this account.
+    pub(super) verdict: Option<Ticket>,
+    /// The number of the last change of the tokens; what is above the last saved one is unsaved.
+    pub(super) change: u64,
+    /// The user was told that this provider gives no refresh token.
+    pub(super) told_no_refresh_token: bool,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+/// An access token and what came with it.
+#[derive(Debug)]
+pub(super) struct Issued {
+    pub(super) access_token: Secret,
+    pub(super) obtained_at: Time,
+    pub(super) obtained_wall: WallTime,
+    pub(super) expires_at: Time,
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) refresh_token_expires_at: Option<WallTime>,
+    /// What the provider named; `None` where it named none.
+    pub(super) scope: Option<String>,
+}
+
+impl Issued {
+    /// Whether the access token works, as far as the clock tells.
+    pub(super) fn is_usable(&self, now: Time) -> bool {
+        now < self.expires_at && !self.access_token.is_empty()
+    }
+}
+
+/// The authorization code grant.
+#[derive(Debug)]
+pub(super) enum Browser {
+    /// Nobody is asked.
+    Closed,
+    /// The user is asked to authorise.
+    Requested(Requested),
+    /// The code came, and is being exchanged.
+    Exchanging(Exchanging),
+}
+
+/// An authorization request that waits for its redirect.
+#[derive(Debug)]
+pub(super) struct Requested {
+    pub(super) url: String,
+    pub(super) state: Secret,
+    pub(super) code_verifier: Secret,
+    pub(super) redirect_uri: String,
+}
+
+/// A code that is being exchanged for tokens.
+#[derive(Debug)]
+pub(super) struct Exchanging {
+    pub(super) request: Requested,
+    pub(super) code: Secret,
+    /// Browsers that wait for the outcome.
+    pub(super) pages: Vec<ConnId>,
+    pub(super) attempt: Attempt,
+    /// When trying again ends.
+    pub(super) until: Time,
+}
+
+/// One try of many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// The request waits for its turn or is under way.
+    InFlight(Ticket),
+    /// The next try is due then.
+    Due(Time),
+}
+
+/// The device authorization grant.
+#[derive(Debug)]
+pub(super) enum Device {
+    /// Nobody is asked.
+    Closed,
+    /// The device authorization endpoint is asked for a user code.
+    Asking(Ticket),
+    /// The user has a code; the token endpoint is polled.
+    Polling(Polling),
+}
+
+/// A user code that waits to be entered.
+#[derive(Debug)]
+pub(super) struct Polling {
+    pub(super) device_code: Secret,
+    pub(super) user_code: String,
+    pub(super) verification_uri: String,
+    pub(super) verification_uri_complete: Option<String>,
+    pub(super) expires_at: Time,
+    pub(super) interval: Duration,
+    pub(super) attempt: Attempt,
+}
+
+/// A token request that needs no user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// There is nothing to renew with.
+    Unable,
+    /// The next one is due then.
+    Due(Time),
+    /// The request waits for its turn or is under way.
+    InFlight(Ticket),
+    /// It was refused for a reason that waiting does not mend; tried again then.
+    Held(Time),
+}
+
+/// The client secret, as far as it is known.
+#[derive(Debug)]
+pub(super) enum ClientSecret {
+    /// A public client.
+    Unneeded,
+    /// It was in the configuration, or the command printed it.
+    Known(Secret),
+    /// The command was not asked yet, or not with success.
+    Unread,
+    /// The command runs.
+    Reading(Ticket),
+}
+
+impl ClientSecret {
+    /// What `settings` tell of it.
+    pub(super) fn of(settings: &config::Account) -> ClientSecret {
+        match &settings.client_secret {
+            config::ClientSecret::None => ClientSecret::Unneeded,
+            config::ClientSecret::Text(secret) => ClientSecret::Known(secret.clone()),
+            config::ClientSecret::Command(_) => ClientSecret::Unread,
+        }
+    }
+}
+
+/// Reminding the user of an open authorization.
+#[derive(Debug)]
+pub(super) struct Reminder {
+    /// When the user was last reminded.
+    pub(super) last: Option<Time>,
+    /// When the next reminder is due; `None` where no command is configured.
+    pub(super) next: Option<Time>,
+    /// The notification that is still on the screen.
+    pub(super) showing: Option<Ticket>,
+}
+
+/// The last thing that went wrong.
+#[derive(Clone, Debug)]
+pub(super) struct LastError {
+    pub(super) message: String,
+    pub(super) at: WallTime,
+    pub(super) transient: bool,
+}
+
+/// A transition, for the log.
+pub(super) type Transition = String;
+
+impl Account {
+    pub(super) fn new(id: AccountId, settings: Rc<config::Account>) -> Account {
+        Account {
+            id,
+            client_secret: ClientSecret::of(&settings),
+            settings,
+            browser: Browser::Closed,
+            device: Device::Closed,
+            renewal: Renewal::Unable,
+            token: None,
+            generation: 0,
+            reminder: None,
+            last_error: None,
+            failures: 0,
+            renewed_at: None,
+            verdict: None,
+            change: 0,
+            told_no_refresh_token: false,
+            waiters: Vec::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(super) fn browser(&self) -> &Browser {
+        &self.browser
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(super) fn renewal(&self) -> Renewal {
+        self.renewal
+    }
+
+    /// The pages that wait for an exchange; none in any other state.
+    pub(super) fn pages_mut(&mut self) -> Option<&mut Vec<ConnId>> {
+        match &mut self.browser {
+            Browser::Exchanging(exchanging) => Some(&mut exchanging.pages),
+            Browser::Closed | Browser::Requested(_) => None,
+        }
+    }
+
+    /// Writes the state of [`Browser`] and gives back the old one.
+    pub(super) fn enter_browser(&mut self, next: Browser) -> (Browser, Transition) {
+        let name = |state: &Browser| match state {
+            Browser::Closed => "closed",
+            Browser::Requested(_) => "requested",
+            Browser::Exchanging(_) => "exchanging",
+        };
+        let line = format!("{}: browser {} -> {}", self.name(), name(&self.browser), name(&next));
+        (std::mem::replace(&mut self.browser, next), line)
+    }
+
+    /// Writes the state of [`Device`] and gives back the old one.
+    pub(super) fn enter_device(&mut self, next: Device) -> (Device, Transition) {
+        let name = |state: &Device| match state {
+            Device::Closed => "closed",
+            Device::Asking(_) => "asking",
+            Device::Polling(_) => "polling",
+        };
+        let line = format!("{}: device {} -> {}", self.name(), name(&self.device), name(&next));
+        (std::mem::replace(&mut self.device, next), line)
+    }
+
+    /// Writes the state of [`Renewal`].
+    pub(super) fn enter_renewal(&mut self, next: Renewal) -> Transition {
+        let name = |state: Renewal| match state {
+            Renewal::Unable => "unable",
+            Renewal::Due(_) => "due",
+            Renewal::InFlight(_) => "in flight",
+            Renewal::Held(_) => "held",
+        };
+        let line = format!("{}: renewal {} -> {}", self.name(), name(self.renewal), name(next));
+        self.renewal = next;
+        line
+    }
+
+    /// Whether the user has been asked, and has not answered yet.
+    pub(super) fn is_authorizing(&self) -> bool {
+        !matches!((&self.browser, &self.device), (Browser::Closed, Device::Closed))
+    }
+
+    /// Whether a token request without a user is possible.
+    pub(super) fn is_renewable(&self) -> bool {
+        let refresh_token = self.token.as_ref().and_then(|token| token.refresh_token.as_ref());
+        refresh_token.is_some() || self.settings.grant == Grant::ClientCredentials
+    }
+
+    /// The access token, where it works.
+    pub(super) fn usable_token(&self, now: Time) -> Option<&Issued> {
+        self.token.as_ref().filter(|token| token.is_usable(now))
+    }
+
+    /// Shortest time between two automatic token requests.
+    pub(super) fn pause(&self) -> Duration {
+        self.settings.refresh_retry.min(Duration::from_secs(5))
+    }
+
+    /// Remembers what went wrong, for `status`.
+    pub(super) fn record_error(&mut self, message: String, transient: bool, now: Now) {
+        self.last_error = Some(LastError { message, at: now.wall, transient });
+    }
+
+    /// The next deadline of the account itself and what it is for; waiters and calls have their own.
+    pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
+        let browser = match &self.browser {
+            Browser::Exchanging(Exchanging { attempt: Attempt::Due(at), .. }) => Some((*at, "code exchange")),
+            Browser::Closed | Browser::Requested(_) | Browser::Exchanging(_) => None,
+        };
+        let device = match &self.device {
+            Device::Polling(polling) => match polling.attempt {
+                Attempt::Due(at) => Some((at.min(polling.expires_at), "device poll")),
+                Attempt::InFlight(_) => Some((polling.expires_at, "end of user code")),
+            },
+            Device::Closed | Device::Asking(_) => None,
+        };
+        let renewal = match self.renewal {
+            Renewal::Due(at) => Some((at, "refresh")),
+            Renewal::Held(at) => Some((at, "refresh after a refusal")),
+            Renewal::Unable | Renewal::InFlight(_) => None,
+        };
+        let reminder = self.reminder.as_ref().and_then(|reminder| reminder.next).map(|at| (at, "reminder"));
+        [browser, device, renewal, reminder].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,416 @@
+//! Asking the user: the authorization code grant in a browser, the device grant on any device, and reminders.
+
+use std::time::Duration;
+
+use super::{
+    Engine,
+    account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Requested},
+    calls::Purpose,
+    event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
+    hooks::{RunOwner, TokenEvent},
+    message::Message,
+    time::Now,
+    waiters::{Waiter, Wants},
+};
+use crate::{
+    config::Grant,
+    oauth::{
+        Broken, Reply, authorization,
+        device::{self, PollFailure},
+        token::{self, Asked, Failure, FailureKind, Tokens},
+    },
+    proto::Reason,
+    secret::Secret,
+};
+
+/// How long an exchange is tried again while nothing of it was written, and how often.
+const EXCHANGE_RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
+
+/// How long `auth -n` waits for a user code.
+const FOR_USER_CODE: Duration = Duration::from_secs(5);
+
+/// Shortest pause between two device polls, whatever the provider says.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What `slow_down` adds to the interval of a device poll (RFC 8628 s3.5).
+const SLOW_DOWN: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// `pizauth auth`
+    pub(super) fn on_auth(&mut self, conn: ConnId, account: String, wait: Option<u64>, urls: bool, now: Now) {
+        let Some(index) = self.account_named(&account) else {
+            return self.fail(conn, Reason::Error, Message::UnknownAccount { account });
+        };
+        if self.accounts[index].settings.grant == Grant::ClientCredentials {
+            return self.on_refresh(conn, account, wait, urls, now);
+        }
+        self.open_browser(index, now);
+        self.ask_device(index);
+        let asking = matches!(self.accounts[index].device(), Device::Asking(_));
+        let (wants, wait) = match wait {
+            Some(wait) => (Wants::Authorization, Duration::from_secs(wait)),
+            None if asking => (Wants::Invitation, FOR_USER_CODE),
+            None => (Wants::Invitation, Duration::ZERO),
+        };
+        self.park(index, Waiter { conn, wants, asked_at: now.time, until: now.time + wait, urls });
+        if !asking {
+            self.satisfy_waiters(index, Wants::Invitation, &[]);
+        }
+    }
+
+    /// Asks the user for an authorization, the way the account's grant says.
+    pub(super) fn start_authorization(&mut self, index: usize, now: Now) {
+        match self.accounts[index].settings.grant {
+            Grant::AuthorizationCode => self.open_browser(index, now),
+            Grant::DeviceCode => self.ask_device(index),
+            Grant::ClientCredentials => self.renew_userless(now),
+        }
+    }
+
+    /// Asks for a new authorization wherever the open one names a redirect URI that is no longer listened on.
+    pub(super) fn follow_listeners(&mut self, now: Now) {
+        for index in 0..self.accounts.len() {
+            let account = &self.accounts[index];
+            let Browser::Requested(request) = account.browser() else { continue };
+            let redirect_uri = authorization::redirect_uri(&account.settings, self.bound.ports);
+            if redirect_uri.as_ref() != Some(&request.redirect_uri) {
+                self.enter_browser(index, Browser::Closed);
+                self.open_browser(index, now);
+            }
+        }
+    }
+
+    /// The redirect came: sends the code to the token endpoint, once.
+    pub(super) fn exchange(&mut self, index: usize, code: Secret, page: Option<ConnId>, now: Now) {
+        let id = self.accounts[index].id;
+        let Browser::Requested(request) = self.enter_browser(index, Browser::Closed) else { return };
+        let ticket = self.enqueue(Purpose::Exchange(id));
+        let exchanging = Exchanging {
+            request,
+            code,
+            pages: page.into_iter().collect(),
+            attempt: Attempt::InFlight(ticket),
+            until: now.time + EXCHANGE_RETRY.0,
+        };
+        self.enter_browser(index, Browser::Exchanging(exchanging));
+        self.stop_reminding(index);
+    }
+
+    pub(super) fn on_exchange_answer(
+        &mut self,
+        index: usize,
+        ticket: Ticket,
+        outcome: Result<Reply, Broken>,
+        now: Now,
+    ) {
+        let Browser::Exchanging(exchanging) = self.accounts[index].browser() else { return };
+        if exchanging.attempt != Attempt::InFlight(ticket) {
+            return;
+        }
+        let (redirect_uri, until) = (exchanging.request.redirect_uri.clone(), exchanging.until);
+        let again = outcome.as_ref().is_err_and(Broken::nothing_was_written) && now.time < until && self.is_running();
+        match self.read_tokens(index, Some(&redirect_uri), &outcome, now) {
+            Ok(tokens) => self.install_authorized(index, tokens, now),
+            Err(failure) if again => {
+                let Browser::Exchanging(mut exchanging) = self.enter_browser(index, Browser::Closed) else { return };
+                exchanging.attempt = Attempt::Due(now.time + EXCHANGE_RETRY.1);
+                self.enter_browser(index, Browser::Exchanging(exchanging));
+                self.log(Level::Warn, format!("{}: {}", self.accounts[index].name(), failure.message));
+                self.accounts[index].record_error(failure.message, true, now);
+            }
+            Err(failure) => self.fail_authorization(index, failure, now),
+        }
+    }
+
+    /// An exchange of which nothing was written is due again.
+    pub(super) fn on_exchange_timeout(&mut self, index: usize, now: Now) {
+        let Browser::Exchanging(Exchanging { attempt: Attempt::Due(at), .. }) = self.accounts[index].browser() else {
+            return;
+        };
+        if *at > now.time {
+            return;
+        }
+        let ticket = self.enqueue(Purpose::Exchange(self.accounts[index].id));
+        let Browser::Exchanging(mut exchanging) = self.enter_browser(index, Browser::Closed) else { return };
+        exchanging.attempt = Attempt::InFlight(ticket);
+        self.enter_browser(index, Browser::Exchanging(exchanging));
+    }
+
+    /// Takes the tokens that the user gave; everything that asked for them is answered.
+    pub(super) fn install_authorized(&mut self, index: usize, tokens: Tokens, now: Now) {
+        let without_refresh_token = tokens.refresh_token.is_none();
+        self.install(index, tokens, TokenEvent::New, now);
+        let account = self.accounts[index].name().to_owned();
+        let mut messages = Vec::new();
+        let advise = without_refresh_token && !self.accounts[index].is_renewable();
+        if advise && !std::mem::replace(&mut self.accounts[index].told_no_refresh_token, true) {
+            let message = Message::NoRefreshToken { account: account.clone() }.to_string();
+            self.log(Level::Warn, message.clone());
+            messages.push(message);
+        }
+        let outcome = Outcome {
+            success: true,
+            title: format!("{account} is authorised"),
+            detail: "pizauth has an access token for this account now. You can close this page.".to_owned(),
+        };
+        self.close_authorization(index, &outcome, now);
+        self.satisfy_waiters(index, Wants::Authorization, &messages);
+        self.settle_shows(index, now);
+    }
+
+    /// Ends an authorization that cannot succeed any more, and says why to everybody concerned.
+    pub(super) fn fail_authorization(&mut self, index: usize, mut failure: Failure, now: Now) {
+        if let Some(refresh_token) = failure.refresh_token.take() {
+            self.keep_refresh_token(index, refresh_token, now);
+            self.enter_renewal(index, super::account::Renewal::Due(now.time));
+        }
+        self.forget_refused_secret(index, &failure);
+        let account = self.accounts[index].name().to_owned();
+        let message = Message::AuthorizationFailed { account, reason: failure.message.clone() };
+        let outcome = Outcome {
+            success: false,
+            title: format!("{} is not authorised", self.accounts[index].name()),
+            detail: format!("{}. To try again, ask for a token once more and open the new URL.", failure.message),
+        };
+        self.close_authorization(index, &outcome, now);
+        self.report(index, failure.message, &message, now);
+        self.fail_waiters(index, Reason::Error, &message, |wants| match wants {
+            Wants::Token { .. } | Wants::Authorization | Wants::Invitation => true,
+            Wants::Renewal => false,
+        });
+    }
+
+    /// Ends whatever the user was asked for an account, and finishes its pages.
+    pub(super) fn close_authorization(&mut self, index: usize, outcome: &Outcome, now: Now) {
+        self.stop_reminding(index);
+        self.accounts[index].reminder = None;
+        self.enter_device(index, Device::Closed);
+        match self.enter_browser(index, Browser::Closed) {
+            Browser::Closed => {}
+            Browser::Requested(request) => self.remember_redirect(&request.state, outcome, now),
+            Browser::Exchanging(exchanging) => {
+                self.remember_redirect(&exchanging.request.state, outcome, now);
+                for conn in exchanging.pages {
+                    self.effects.push_back(Effect::Page { conn, page: Page::Outcome(outcome.clone()) });
+                }
+            }
+        }
+    }
+
+    /// Opens an authorization request, or goes on with the open one.
+    fn open_browser(&mut self, index: usize, now: Now) {
+        let account = &self.accounts[index];
+        if !matches!(account.browser(), Browser::Closed) || account.settings.auth_uri.is_none() {
+            return;
+        }
+        let Some(request) = authorization::request(&account.settings, self.bound.ports, &mut *self.random) else {
+            let line = format!("{}: no listener for its redirect_uri", account.name());
+            return self.log(Level::Error, line);
+        };
+        let requested = Requested {
+            url: request.url,
+            state: request.state,
+            code_verifier: request.code_verifier,
+            redirect_uri: request.redirect_uri,
+        };
+        self.enter_browser(index, Browser::Requested(requested));
+        self.start_reminding(index, now);
+        self.invite_waiters(index);
+    }
+
+    /// Asks for a user code, unless there is one.
+    fn ask_device(&mut self, index: usize) {
+        let account = &self.accounts[index];
+        if account.settings.device_auth_uri.is_some() && matches!(account.device(), Device::Closed) {
+            let ticket = self.enqueue(Purpose::DeviceAuthorization(account.id));
+            self.enter_device(index, Device::Asking(ticket));
+        }
+    }
+
+    pub(super) fn on_device_answer(&mut self, index: usize, ticket: Ticket, outcome: Result<Reply, Broken>, now: Now) {
+        if !matches!(self.accounts[index].device(), Device::Asking(holder) if *holder == ticket) {
+            return;
+        }
+        let mask = self.mask(index);
+        let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
+        let result = match &outcome {
+            Ok(reply) => device::read_answer(&asked, reply, now.wall),
+            Err(broken) => Err(token::read_broken(&asked, broken)),
+        };
+        match result {
+            Ok(answer) => {
+                let polling = Polling {
+                    device_code: answer.device_code,
+                    user_code: answer.user_code,
+                    verification_uri: answer.verification_uri,
+                    verification_uri_complete: answer.verification_uri_complete,
+                    expires_at: now.time + answer.expires_in,
+                    interval: answer.interval.max(MIN_INTERVAL),
+                    attempt: Attempt::Due(now.time + answer.interval.max(MIN_INTERVAL)),
+                };
+                self.enter_device(index, Device::Polling(polling));
+                self.start_reminding(index, now);
+                self.invite_waiters(index);
+                self.satisfy_waiters(index, Wants::Invitation, &[]);
+                self.settle_shows(index, now);
+            }
+            Err(failure) => self.fail_device_request(index, failure, now),
+        }
+    }
+
+    /// No user code: somebody who asks again tries again.
+    fn fail_device_request(&mut self, index: usize, failure: Failure, now: Now) {
+        self.enter_device(index, Device::Closed);
+        let browser_open = !matches!(self.accounts[index].browser(), Browser::Closed);
+        let transient = match failure.kind {
+            FailureKind::Transient { .. } | FailureKind::Looping { .. } | FailureKind::Unexpected { .. } => true,
+            FailureKind::GrantEnded | FailureKind::Refused => false,
+        };
+        let account = self.accounts[index].name().to_owned();
+        if browser_open {
+            let line = format!("{account}: no user code: {}", failure.message);
+            self.log(Level::Warn, line);
+            return self.accounts[index].record_error(failure.message, transient, now);
+        }
+        if !transient {
+            return self.fail_authorization(index, failure, now);
+        }
+        self.note_pause(index, None, now);
+        let message = Message::NoUserCode { account, reason: failure.message.clone() };
+        self.log(Level::Warn, message.to_string());
+        self.accounts[index].record_error(failure.message, true, now);
+        self.fail_waiters(index, Reason::Temporary, &message, |wants| match wants {
+            Wants::Token { .. } | Wants::Authorization | Wants::Invitation => true,
+            Wants::Renewal => false,
+        });
+    }
+
+    /// A poll is due, or the user code has ended.
+    pub(super) fn on_device_timeout(&mut self, index: usize, now: Now) {
+        let Device::Polling(polling) = self.accounts[index].device() else { return };
+        if polling.expires_at <= now.time {
+            let message = "the user code has expired before it was entered".to_owned();
+            let failure = Failure {
+                kind: FailureKind::Refused,
+                status: None,
+                error: Some("expired_token".to_owned()),
+                message,
+                refresh_token: None,
+            };
+            return self.end_device(index, failure, now);
+        }
+        if matches!(polling.attempt, Attempt::Due(at) if at <= now.time) {
+            let ticket = self.enqueue(Purpose::DevicePoll(self.accounts[index].id));
+            self.set_poll(index, Attempt::InFlight(ticket), Duration::ZERO);
+        }
+    }
+
+    pub(super) fn on_poll_answer(&mut self, index: usize, ticket: Ticket, outcome: Result<Reply, Broken>, now: Now) {
+        let Device::Polling(polling) = self.accounts[index].device() else { return };
+        if polling.attempt != Attempt::InFlight(ticket) {
+            return;
+        }
+        let interval = polling.interval;
+        let mask = self.mask(index);
+        let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
+        let result = match &outcome {
+            Ok(reply) => device::read_poll(&asked, reply, now.wall),
+            Err(broken) => Err(PollFailure::Failed(token::read_broken(&asked, broken))),
+        };
+        let failure = match result {
+            Ok(tokens) => return self.install_authorized(index, tokens, now),
+            Err(PollFailure::Pending) => {
+                return self.set_poll(index, Attempt::Due(now.time + interval), Duration::ZERO);
+            }
+            Err(PollFailure::SlowDown { retry_after }) => {
+                let next = now.time + interval + SLOW_DOWN + retry_after.unwrap_or_default();
+                return self.set_poll(index, Attempt::Due(next), SLOW_DOWN);
+            }
+            Err(PollFailure::Failed(failure)) => failure,
+        };
+        match failure.kind {
+            FailureKind::Transient { retry_after }
+            | FailureKind::Looping { retry_after }
+            | FailureKind::Unexpected { retry_after } => {
+                let next = now.time + interval + retry_after.unwrap_or_default();
+                self.set_poll(index, Attempt::Due(next), Duration::ZERO);
+                let line = format!("{}: {}", self.accounts[index].name(), failure.message);
+                self.log(Level::Warn, line);
+                self.accounts[index].record_error(failure.message, true, now);
+            }
+            FailureKind::GrantEnded | FailureKind::Refused => self.end_device(index, failure, now),
+        }
+    }
+
+    /// The device grant cannot succeed any more; a browser that was asked as well goes on.
+    fn end_device(&mut self, index: usize, failure: Failure, now: Now) {
+        if matches!(self.accounts[index].browser(), Browser::Closed) {
+            return self.fail_authorization(index, failure, now);
+        }
+        self.enter_device(index, Device::Closed);
+        let line = format!("{}: {}", self.accounts[index].name(), failure.message);
+        self.log(Level::Warn, line);
+    }
+
+    fn set_poll(&mut self, index: usize, attempt: Attempt, slower: Duration) {
+        if let Device::Polling(mut polling) = self.enter_device(index, Device::Closed) {
+            polling.attempt = attempt;
+            polling.interval += slower;
+            self.enter_device(index, Device::Polling(polling));
+        }
+    }
+
+    /// Tells the user what to open, now and at every interval from now on.
+    pub(super) fn start_reminding(&mut self, index: usize, now: Now) {
+        self.stop_reminding(index);
+        let last = self.accounts[index].reminder.take().and_then(|reminder| reminder.last);
+        let next = self.config.auth_notify_cmd.is_some().then_some(now.time);
+        self.accounts[index].reminder = Some(Reminder { last, next, showing: None });
+        self.on_reminder_timeout(index, now);
+    }
+
+    /// Takes a notification off the screen and plans no other.
+    fn stop_reminding(&mut self, index: usize) {
+        let Some(reminder) = &mut self.accounts[index].reminder else { return };
+        reminder.next = None;
+        if let Some(ticket) = reminder.showing.take() {
+            self.kill(ticket);
+        }
+    }
+
+    /// A reminder is due.
+    pub(super) fn on_reminder_timeout(&mut self, index: usize, now: Now) {
+        let account = &self.accounts[index];
+        let due = account.reminder.as_ref().and_then(|reminder| reminder.next).is_some_and(|at| at <= now.time);
+        let Some(command) = self.config.auth_notify_cmd.clone().filter(|_| due) else { return };
+        let mut env = vec![("PIZAUTH_ACCOUNT", Secret::from(account.name()))];
+        match (account.browser(), account.device()) {
+            (Browser::Requested(request), _) => env.push(("PIZAUTH_URL", Secret::from(request.url.as_str()))),
+            (_, Device::Polling(polling)) => {
+                env.push(("PIZAUTH_URL", Secret::from(polling.verification_uri.as_str())));
+                let complete = polling.verification_uri_complete.as_deref();
+                env.extend(complete.map(|uri| ("PIZAUTH_URL_COMPLETE", Secret::from(uri))));
+            }
+            (Browser::Closed | Browser::Exchanging(_), Device::Closed | Device::Asking(_)) => return,
+        }
+        if let Device::Polling(polling) = account.device() {
+            env.push(("PIZAUTH_USER_CODE", Secret::from(polling.user_code.as_str())));
+        }
+        let run = Run { hook: Hook::AuthNotify, command, env, stdin: None, capture: 0, limit: None };
+        let ticket = self.run(RunOwner::AuthNotify(account.id), run);
+        let next = now.time + self.config.auth_notify_interval.max(Duration::from_secs(1));
+        let reminder = Reminder { last: Some(now.time), next: Some(next), showing: Some(ticket) };
+        if let Some(Reminder { showing: Some(old), .. }) = self.accounts[index].reminder.replace(reminder) {
+            self.kill(old);
+        }
+    }
+
+    /// A notification ended by itself.
+    pub(super) fn on_notification_end(&mut self, index: usize, ticket: Ticket) {
+        if let Some(reminder) = &mut self.accounts[index].reminder
+            && reminder.showing == Some(ticket)
+        {
+            reminder.showing = None;
+        }
+    }
+}

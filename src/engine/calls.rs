@@ -1,0 +1,462 @@
+//! The requests to endpoints: those that wait for their turn, and those under way in helper threads.
+//!
+//! A request belongs to whoever holds its ticket. An owner that goes away leaves the request behind as abandoned:
+//! it still counts against the limit, and what it brings is revoked.
+
+use std::{collections::VecDeque, rc::Rc, time::Duration};
+
+use super::{
+    Engine,
+    account::{AccountId, Attempt, Browser, ClientSecret, Device, Renewal},
+    event::{ConnId, Effect, Level, Ticket},
+    message::Message,
+    time::{Now, Time},
+};
+use crate::{
+    config::{self, Grant},
+    oauth::{
+        Broken, Call, Reply, Stage, device, revocation,
+        text::Mask,
+        token::{self, Asked, Failure, TokenGrant, Tokens},
+    },
+    proto::Response,
+    secret::Secret,
+};
+
+/// Requests under way at once, abandoned ones counted: a bound on threads and memory.
+pub(super) const MAX_CALLS: usize = 32;
+
+/// How long a request may be under way: a little more than the 30 s that its helper allows itself, so that the
+/// helper's own report, which knows how far the request came, is normally the one that counts.
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(32);
+
+/// All requests that have not ended.
+#[derive(Default)]
+pub(super) struct Calls {
+    queue: VecDeque<Queued>,
+    under_way: Vec<UnderWay>,
+}
+
+/// A request that waits for its turn, or for its client secret.
+struct Queued {
+    ticket: Ticket,
+    purpose: Purpose,
+}
+
+/// A request in a helper thread.
+struct UnderWay {
+    ticket: Ticket,
+    purpose: Purpose,
+    owner: Owner,
+    /// When it is given up; it may still answer later.
+    until: Option<Time>,
+}
+
+/// Who is interested in the outcome.
+enum Owner {
+    /// The purpose's account.
+    Account,
+    /// Nobody; tokens that it brings are revoked with these settings.
+    Abandoned(Rc<config::Account>),
+}
+
+/// What a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To exchange a code for tokens.
+    Exchange(AccountId),
+    /// To get tokens without the user; counts tokens by their generation.
+    Renewal(AccountId, u64),
+    /// To get a user code.
+    DeviceAuthorization(AccountId),
+    /// To ask whether the user code was entered.
+    DevicePoll(AccountId),
+    /// To revoke a token.
+    Revocation(Box<Revocation>),
+}
+
+/// Tokens to revoke one after another, and who is told how it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Revocation {
+    pub(super) settings: Rc<config::Account>,
+    pub(super) client_secret: Option<Secret>,
+    /// The next is last.
+    pub(super) tokens: Vec<(Secret, revocation::Hint)>,
+    pub(super) conn: Option<ConnId>,
+    pub(super) messages: Vec<String>,
+}
+
+impl Purpose {
+    /// The account that the request belongs to.
+    fn account(&self) -> Option<AccountId> {
+        match self {
+            Purpose::Exchange(id) | Purpose::Renewal(id, _) => Some(*id),
+            Purpose::DeviceAuthorization(id) | Purpose::DevicePoll(id) => Some(*id),
+            Purpose::Revocation(_) => None,
+        }
+    }
+
+    /// Whether the answer may hold tokens.
+    fn brings_tokens(&self) -> bool {
+        match self {
+            Purpose::Exchange(_) | Purpose::Renewal(..) | Purpose::DevicePoll(_) => true,
+            Purpose::DeviceAuthorization(_) | Purpose::Revocation(_) => false,
+        }
+    }
+}
+
+impl Calls {
+    /// The next moment at which a request is given up.
+    pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
+        self.under_way.iter().filter_map(|call| call.until).min().map(|at| (at, "end of a request"))
+    }
+
+    /// Whether an answer that may hold tokens is still waited for.
+    pub(super) fn tokens_expected(&self) -> bool {
+        self.under_way.iter().any(|call| call.until.is_some() && call.purpose.brings_tokens())
+    }
+
+    /// Whether a request with this account's refresh token is still somewhere on its way, given up or not.
+    fn is_renewing(&self, id: AccountId) -> bool {
+        self.under_way.iter().any(|call| matches!(call.purpose, Purpose::Renewal(owner, _) if owner == id))
+    }
+
+    /// Who waits for the outcome of a revocation: forgets a connection that is gone.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        let queued = self.queue.iter_mut().map(|call| &mut call.purpose);
+        for purpose in queued.chain(self.under_way.iter_mut().map(|call| &mut call.purpose)) {
+            if let Purpose::Revocation(revocation) = purpose
+                && revocation.conn == Some(conn)
+            {
+                revocation.conn = None;
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Queues a request; it starts at the end of this turn at the earliest.
+    pub(super) fn enqueue(&mut self, purpose: Purpose) -> Ticket {
+        let ticket = self.issue_ticket();
+        self.calls.queue.push_back(Queued { ticket, purpose });
+        ticket
+    }
+
+    /// Starts what may start: those somebody waits for first.
+    pub(super) fn start_calls(&mut self, now: Now) {
+        while self.calls.under_way.len() < MAX_CALLS {
+            let Some(position) = self.next_call() else { return };
+            let Some(Queued { ticket, purpose }) = self.calls.queue.remove(position) else { return };
+            let Some(call) = self.build_call(ticket, &purpose, now) else { continue };
+            self.calls.under_way.push(UnderWay {
+                ticket,
+                purpose,
+                owner: Owner::Account,
+                until: Some(now.time + CALL_LIMIT),
+            });
+            self.effects.push_back(Effect::Call { ticket, call });
+        }
+    }
+
+    /// Leaves an account's requests under way behind; those that only wait for their turn are dropped.
+    pub(super) fn abandon_calls(&mut self, id: AccountId, settings: &Rc<config::Account>) {
+        self.calls.queue.retain(|call| call.purpose.account() != Some(id));
+        for call in self.calls.under_way.iter_mut().filter(|call| call.purpose.account() == Some(id)) {
+            call.owner = Owner::Abandoned(Rc::clone(settings));
+        }
+    }
+
+    /// Ends an account's requests that wait for their turn, because none of them can be sent.
+    pub(super) fn fail_queued_calls(&mut self, index: usize, broken: &Broken, now: Now) {
+        let id = self.accounts[index].id;
+        let queue = std::mem::take(&mut self.calls.queue);
+        let (failed, rest): (VecDeque<_>, _) = queue.into_iter().partition(|call| call.purpose.account() == Some(id));
+        self.calls.queue = rest;
+        for call in failed {
+            self.conclude_call(call.ticket, call.purpose, Err(broken.clone()), now);
+        }
+    }
+
+    /// Drops everything that only waits for its turn.
+    pub(super) fn drop_queued_calls(&mut self) {
+        self.calls.queue.clear();
+    }
+
+    /// Gives up the requests whose time is over.
+    pub(super) fn on_calls_timeout(&mut self, now: Now) {
+        while let Some(call) =
+            self.calls.under_way.iter_mut().find(|call| call.until.is_some_and(|until| until <= now.time))
+        {
+            call.until = None;
+            let abandoned = matches!(call.owner, Owner::Abandoned(_));
+            let (ticket, purpose) = (call.ticket, call.purpose.clone());
+            if !abandoned {
+                let detail = format!("no answer within {} s", CALL_LIMIT.as_secs());
+                self.conclude_call(ticket, purpose, Err(Broken { stage: Stage::Sent, detail }), now);
+            }
+        }
+    }
+
+    /// A helper thread ended.
+    pub(super) fn on_answer(&mut self, ticket: Ticket, outcome: Result<Reply, Broken>, now: Now) {
+        let Some(position) = self.calls.under_way.iter().position(|call| call.ticket == ticket) else {
+            return self.log(Level::Debug, format!("answer to request {} that nobody made", ticket.0));
+        };
+        let call = self.calls.under_way.swap_remove(position);
+        match call.owner {
+            Owner::Abandoned(settings) => self.revoke_late_tokens(&call.purpose, settings, outcome, now),
+            Owner::Account if call.until.is_none() => self.on_late_answer(&call.purpose, outcome, now),
+            Owner::Account => self.conclude_call(ticket, call.purpose, outcome, now),
+        }
+    }
+
+    /// Hands an outcome to the machine that waits for it.
+    fn conclude_call(&mut self, ticket: Ticket, purpose: Purpose, outcome: Result<Reply, Broken>, now: Now) {
+        let index = purpose.account().and_then(|id| self.index_of(id));
+        match (purpose, index) {
+            (Purpose::Revocation(revocation), _) => self.on_revocation_answer(*revocation, outcome, now),
+            (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ticket, outcome, now),
+            (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ticket, outcome, now),
+            (Purpose::DeviceAuthorization(_), Some(index)) => self.on_device_answer(index, ticket, outcome, now),
+            (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ticket, outcome, now),
+            (Purpose::Exchange(_) | Purpose::Renewal(..), None) => {}
+            (Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_), None) => {}
+        }
+    }
+
+    /// An answer came after its request was given up: tokens in it are still worth having, unless there are newer.
+    fn on_late_answer(&mut self, purpose: &Purpose, outcome: Result<Reply, Broken>, now: Now) {
+        let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
+        let settings = Rc::clone(&self.accounts[index].settings);
+        let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) else { return };
+        let wanted = match purpose {
+            Purpose::Renewal(_, generation) => self.accounts[index].generation == *generation,
+            Purpose::Exchange(_) | Purpose::DevicePoll(_) => self.accounts[index].token.is_none(),
+            Purpose::DeviceAuthorization(_) | Purpose::Revocation(_) => false,
+        };
+        self.log(Level::Info, format!("{}: late answer to a token request", self.accounts[index].name()));
+        match (wanted, purpose) {
+            (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, now),
+            (true, _) => self.install_authorized(index, tokens, now),
+            (false, _) => self.revoke_tokens(settings, tokens),
+        }
+    }
+
+    /// Revokes what an abandoned request brought.
+    fn revoke_late_tokens(
+        &mut self,
+        purpose: &Purpose,
+        settings: Rc<config::Account>,
+        outcome: Result<Reply, Broken>,
+        now: Now,
+    ) {
+        if let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) {
+            self.revoke_tokens(settings, tokens);
+        }
+    }
+
+    fn revoke_tokens(&mut self, settings: Rc<config::Account>, tokens: Tokens) {
+        self.log(Level::Info, format!("{}: tokens came that nobody wants any more", settings.name));
+        let refresh_token = tokens.refresh_token;
+        let client_secret = match &settings.client_secret {
+            config::ClientSecret::Text(secret) => Some(secret.clone()),
+            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
+        };
+        self.revoke_at_provider(settings, client_secret, refresh_token, Some(tokens.access_token), None);
+    }
+
+    /// Asks the provider to revoke tokens, the refresh token first; does nothing where it has no such endpoint.
+    pub(super) fn revoke_at_provider(
+        &mut self,
+        settings: Rc<config::Account>,
+        client_secret: Option<Secret>,
+        refresh_token: Option<Secret>,
+        access_token: Option<Secret>,
+        conn: Option<ConnId>,
+    ) -> bool {
+        let access = access_token.map(|token| (token, revocation::Hint::AccessToken));
+        let refresh = refresh_token.map(|token| (token, revocation::Hint::RefreshToken));
+        let tokens: Vec<_> = [access, refresh].into_iter().flatten().filter(|(token, _)| !token.is_empty()).collect();
+        if settings.revocation_uri.is_none() || tokens.is_empty() {
+            return false;
+        }
+        let revocation = Revocation { settings, client_secret, tokens, conn, messages: Vec::new() };
+        self.enqueue(Purpose::Revocation(Box::new(revocation)));
+        true
+    }
+
+    fn on_revocation_answer(&mut self, mut revocation: Revocation, outcome: Result<Reply, Broken>, now: Now) {
+        let mut mask = token::mask(&revocation.settings, revocation.client_secret.as_ref());
+        revocation.tokens.iter().for_each(|(token, _)| mask.add(token));
+        let asked = Asked { account: &revocation.settings, redirect_uri: None, mask: &mask };
+        let result = match &outcome {
+            Ok(reply) => revocation::read_answer(&asked, reply, now.wall),
+            Err(broken) => Err(token::read_broken(&asked, broken)),
+        };
+        revocation.tokens.pop();
+        if let Err(failure) = result {
+            let account = revocation.settings.name.clone();
+            let message = Message::NotRevoked { account, reason: failure.message }.to_string();
+            self.log(Level::Warn, message.clone());
+            revocation.messages.push(message);
+        }
+        if !revocation.tokens.is_empty() {
+            self.enqueue(Purpose::Revocation(Box::new(revocation)));
+        } else if let Some(conn) = revocation.conn {
+            self.respond(conn, Response::Done { messages: revocation.messages });
+        }
+    }
+
+    /// The position in the queue of the request to start next, and starts reading client secrets on the way.
+    fn next_call(&mut self) -> Option<usize> {
+        let (mut first, mut first_awaited) = (None, None);
+        let mut unread = Vec::new();
+        for (position, call) in self.calls.queue.iter().enumerate() {
+            let Some(index) = call.purpose.account().and_then(|id| self.index_of(id)) else {
+                first = first.or(Some(position));
+                continue;
+            };
+            match self.accounts[index].client_secret {
+                ClientSecret::Unneeded | ClientSecret::Known(_) => {}
+                ClientSecret::Unread => {
+                    unread.push(index);
+                    continue;
+                }
+                ClientSecret::Reading(_) => continue,
+            }
+            first = first.or(Some(position));
+            let awaited = !matches!(call.purpose, Purpose::Renewal(..)) || !self.accounts[index].waiters.is_empty();
+            if awaited && first_awaited.is_none() {
+                first_awaited = Some(position);
+            }
+        }
+        for index in unread {
+            self.read_client_secret(index);
+        }
+        first_awaited.or(first)
+    }
+
+    /// The call itself, from what is known now; none where the ticket's holder has moved on.
+    fn build_call(&mut self, ticket: Ticket, purpose: &Purpose, now: Now) -> Option<Call> {
+        let account = match purpose {
+            Purpose::Revocation(revocation) => return revocation.next_call(),
+            Purpose::Exchange(id) | Purpose::Renewal(id, _) => &self.accounts[self.index_of(*id)?],
+            Purpose::DeviceAuthorization(id) | Purpose::DevicePoll(id) => &self.accounts[self.index_of(*id)?],
+        };
+        let secret = match &account.client_secret {
+            ClientSecret::Known(secret) => Some(secret),
+            ClientSecret::Unneeded | ClientSecret::Unread | ClientSecret::Reading(_) => None,
+        };
+        let settings = &account.settings;
+        match purpose {
+            Purpose::Revocation(_) => None,
+            Purpose::Exchange(_) => {
+                let Browser::Exchanging(exchanging) = account.browser() else { return None };
+                let request = &exchanging.request;
+                let grant = TokenGrant::AuthorizationCode {
+                    code: &exchanging.code,
+                    code_verifier: &request.code_verifier,
+                    redirect_uri: &request.redirect_uri,
+                };
+                (exchanging.attempt == Attempt::InFlight(ticket)).then(|| token::request(settings, secret, grant))
+            }
+            Purpose::Renewal(id, _) => {
+                if account.renewal() != Renewal::InFlight(ticket) {
+                    return None;
+                }
+                let paused = self.paused_until(&settings.token_uri, now.time);
+                let busy = self.calls.is_renewing(*id);
+                if let Some(until) = paused.or(busy.then(|| now.time + settings.refresh_retry)) {
+                    let index = self.index_of(*id)?;
+                    self.postpone_renewal(index, until, now);
+                    return None;
+                }
+                let refresh_token = account.token.as_ref().and_then(|token| token.refresh_token.as_ref());
+                match (refresh_token, settings.grant) {
+                    (Some(refresh_token), _) => {
+                        Some(token::request(settings, secret, TokenGrant::RefreshToken(refresh_token)))
+                    }
+                    (None, Grant::ClientCredentials) => {
+                        Some(token::request(settings, secret, TokenGrant::ClientCredentials))
+                    }
+                    (None, Grant::AuthorizationCode | Grant::DeviceCode) => None,
+                }
+            }
+            Purpose::DeviceAuthorization(_) => match account.device() {
+                Device::Asking(holder) if *holder == ticket => device::request(settings, secret),
+                Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
+            },
+            Purpose::DevicePoll(_) => match account.device() {
+                Device::Polling(polling) if polling.attempt == Attempt::InFlight(ticket) => {
+                    Some(token::request(settings, secret, TokenGrant::DeviceCode(&polling.device_code)))
+                }
+                Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
+            },
+        }
+    }
+
+    /// Reads what a token endpoint answered for an account.
+    pub(super) fn read_tokens(
+        &self,
+        index: usize,
+        redirect_uri: Option<&str>,
+        outcome: &Result<Reply, Broken>,
+        now: Now,
+    ) -> Result<Tokens, Failure> {
+        let mask = self.mask(index);
+        let asked = Asked { account: &self.accounts[index].settings, redirect_uri, mask: &mask };
+        match outcome {
+            Ok(reply) => token::read_answer(&asked, reply, now.wall),
+            Err(broken) => Err(token::read_broken(&asked, broken)),
+        }
+    }
+
+    /// Everything of an account that a message must not show.
+    pub(super) fn mask(&self, index: usize) -> Mask {
+        let account = &self.accounts[index];
+        let client_secret = match &account.client_secret {
+            ClientSecret::Known(secret) => Some(secret),
+            ClientSecret::Unneeded | ClientSecret::Unread | ClientSecret::Reading(_) => None,
+        };
+        let mut mask = token::mask(&account.settings, client_secret);
+        if let Some(token) = &account.token {
+            mask.add(&token.access_token);
+            token.refresh_token.iter().for_each(|token| mask.add(token));
+        }
+        let request = match account.browser() {
+            Browser::Closed => None,
+            Browser::Requested(request) => Some(request),
+            Browser::Exchanging(exchanging) => {
+                mask.add(&exchanging.code);
+                Some(&exchanging.request)
+            }
+        };
+        if let Some(request) = request {
+            mask.add(&request.state);
+            mask.add(&request.code_verifier);
+        }
+        if let Device::Polling(polling) = account.device() {
+            mask.add(&polling.device_code);
+        }
+        mask
+    }
+}
+
+impl Revocation {
+    fn next_call(&self) -> Option<Call> {
+        let (token, hint) = self.tokens.last()?;
+        revocation::request(&self.settings, self.client_secret.as_ref(), token, *hint)
+    }
+}
+
+/// The tokens in an answer whose owner is gone.
+fn tokens_of(
+    settings: &config::Account,
+    purpose: &Purpose,
+    outcome: &Result<Reply, Broken>,
+    now: Now,
+) -> Option<Tokens> {
+    let reply = outcome.as_ref().ok().filter(|_| purpose.brings_tokens())?;
+    let asked = Asked { account: settings, redirect_uri: None, mask: &Mask::default() };
+    token::read_answer(&asked, reply, now.wall).ok()
+}

@@ -1,0 +1,131 @@
+//! Stopping: token requests in flight are waited for, what they bring is saved, then everything ends.
+
+use std::time::Duration;
+
+use super::{
+    Engine,
+    event::{ConnId, Effect, ExitReason, Level, Readiness},
+    message::Message,
+    persistence::{Load, Save},
+    time::{Now, Time},
+};
+use crate::proto::{Reason, Response};
+
+/// How long token requests in flight are waited for.
+const FOR_CALLS: Duration = Duration::from_secs(5);
+
+/// How long saving may take in all.
+const FOR_SAVE: Duration = Duration::from_secs(10);
+
+/// How far the process is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Everything is done.
+    Running,
+    /// Nothing new is begun.
+    Stopping(Stopping),
+    /// The last effect was given out.
+    Stopped,
+}
+
+/// A shutdown under way.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    /// When the present step is given up.
+    pub(super) until: Time,
+    step: Step,
+    /// Who is told how it ended.
+    askers: Vec<ConnId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    WaitForCalls,
+    Save,
+}
+
+impl Engine {
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.phase, Phase::Stopped)
+    }
+
+    /// `pizauth shutdown`, SIGTERM or SIGINT.
+    pub(super) fn on_shutdown(&mut self, conn: Option<ConnId>, now: Now) {
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            return stopping.askers.extend(conn);
+        }
+        self.log(Level::Info, "shutting down".to_owned());
+        self.effects.push_back(Effect::Notify(Readiness::Stopping));
+        self.drop_queued_calls();
+        for index in 0..self.accounts.len() {
+            self.fail_waiters(index, Reason::Unavailable, &Message::ShuttingDown, |_| true);
+        }
+        let until = now.time + FOR_CALLS;
+        let askers = conn.into_iter().collect();
+        self.phase = Phase::Stopping(Stopping { until, step: Step::WaitForCalls, askers });
+    }
+
+    /// A client that waits for the shutdown is gone; the shutdown goes on.
+    pub(super) fn forget_shutdown_asker(&mut self, conn: ConnId) {
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.askers.retain(|asker| *asker != conn);
+        }
+    }
+
+    /// Takes the next step of a shutdown as soon as the present one is done, or its time is up.
+    pub(super) fn progress_shutdown(&mut self, now: Now) {
+        let tokens_expected = self.calls.tokens_expected();
+        let can_save = self.is_unsaved() && !self.load.keeps_waiting();
+        let Phase::Stopping(stopping) = &mut self.phase else { return };
+        let up = stopping.until <= now.time;
+        match stopping.step {
+            Step::WaitForCalls if tokens_expected && !up => {}
+            Step::WaitForCalls => {
+                stopping.step = Step::Save;
+                stopping.until = now.time + FOR_SAVE;
+                self.plan_last_save(now);
+                self.progress_shutdown(now);
+            }
+            Step::Save if can_save && !up => {}
+            Step::Save => self.finish_shutdown(),
+        }
+    }
+
+    /// A save that waits for its retry time is tried once more at once.
+    fn plan_last_save(&mut self, now: Now) {
+        if let Save::Dirty { .. } = self.save {
+            self.save_failures = 0;
+            self.enter_save(Save::Dirty { at: now.time });
+            self.start_save(now);
+        }
+    }
+
+    fn finish_shutdown(&mut self) {
+        let unsaved = self.is_unsaved();
+        let response = if unsaved {
+            let reason = match &self.load {
+                Load::Sealed { .. } | Load::Restoring { .. } => "restore_cmd has not succeeded".to_owned(),
+                Load::Off | Load::Done => {
+                    self.save_error.clone().unwrap_or_else(|| "persist_cmd took too long".to_owned())
+                }
+            };
+            let changed = self.accounts.iter().filter(|account| account.change > self.saved_upto);
+            let accounts: Vec<String> = changed.map(|account| account.name().to_owned()).collect();
+            let message = Message::LeftUnsaved { accounts, reason };
+            self.log(Level::Error, message.to_string());
+            message.into_response(Reason::Error)
+        } else {
+            Response::Done { messages: Vec::new() }
+        };
+        let Phase::Stopping(stopping) = std::mem::replace(&mut self.phase, Phase::Stopped) else { return };
+        self.kill_all();
+        for conn in stopping.askers {
+            self.respond(conn, response.clone());
+        }
+        self.effects.push_back(Effect::Exit(if unsaved { ExitReason::Unsaved } else { ExitReason::Asked }));
+    }
+}

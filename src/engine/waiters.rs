@@ -1,0 +1,392 @@
+//! `show`, and the clients that wait: who waits for what until when.
+//!
+//! A waiter is a parked connection in its account. It is answered when what it waits for is there, when waiting has
+//! become pointless, or when its time is up; it vanishes when its connection is gone.
+
+use std::time::Duration;
+
+use super::{
+    Engine,
+    account::{Account, Attempt, Browser, Device, Issued, Renewal},
+    event::{ConnId, Effect},
+    message::Message,
+    persistence::Load,
+    time::{Now, Time},
+};
+use crate::{
+    config::Grant,
+    proto::{self, Notice, Reason, Response},
+};
+
+/// How long `show` waits by itself for an endpoint that answers without the user, such as the device endpoint.
+const BRIEFLY: Duration = Duration::from_secs(5);
+
+/// How long `show -t` waits for the refresh that it started, unless told otherwise.
+const FOR_REFRESH: Duration = Duration::from_secs(30);
+
+/// A client that waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) conn: ConnId,
+    pub(super) wants: Wants,
+    pub(super) asked_at: Time,
+    pub(super) until: Time,
+    pub(super) urls: bool,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// A usable token.
+    Token {
+        /// How long it should still live.
+        min_life: Option<Duration>,
+        patience: Patience,
+    },
+    /// The outcome of an authorization.
+    Authorization,
+    /// Only where the user can authorise.
+    Invitation,
+    /// The outcome of a refresh.
+    Renewal,
+}
+
+/// What a `show` that waits puts up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It was told to wait: only a refusal for good ends it early.
+    Long,
+    /// It waits for what is under way, and no longer.
+    Short,
+}
+
+/// How a `show` stands.
+enum Verdict {
+    /// The token may be printed.
+    Usable,
+    /// Only the user can give a token, and was not asked yet.
+    Unasked,
+    /// The user was asked.
+    Asked,
+    /// It may come by itself.
+    Temporary {
+        message: Message,
+        /// Something is on its way right now.
+        under_way: bool,
+    },
+    /// Waiting does not help.
+    Refused(Message),
+}
+
+impl Engine {
+    /// A client asks for a token.
+    pub(super) fn on_show(&mut self, conn: ConnId, show: proto::Show, now: Now) {
+        let Some(index) = self.account_named(&show.account) else {
+            return self.fail(conn, Reason::Error, Message::UnknownAccount { account: show.account });
+        };
+        let min_life = show.min_life.map(Duration::from_secs);
+        let mut waiter = Waiter {
+            conn,
+            wants: Wants::Token { min_life, patience: Patience::Short },
+            asked_at: now.time,
+            until: now.time,
+            urls: show.urls,
+        };
+        if let Verdict::Usable = self.judge(index, min_life, now.time, now) {
+            return self.answer_show(index, &waiter, now);
+        }
+        self.retry_restore(now);
+        self.pursue(index, min_life, now);
+        if let Some(wait) = show.wait {
+            waiter.wants = Wants::Token { min_life, patience: Patience::Long };
+            waiter.until = now.time + Duration::from_secs(wait);
+        } else {
+            waiter.until = now.time + self.short_wait(index, min_life, now);
+        }
+        self.park(index, waiter);
+        self.settle_shows(index, now);
+    }
+
+    /// Puts a client on the list of an account, and tells it where the user can authorise.
+    pub(super) fn park(&mut self, index: usize, waiter: Waiter) {
+        let tell = match waiter.wants {
+            Wants::Token { patience, .. } => patience == Patience::Long,
+            Wants::Authorization | Wants::Invitation => true,
+            Wants::Renewal => false,
+        };
+        if tell {
+            for notice in invitations(&self.accounts[index]) {
+                self.effects.push_back(Effect::Notice { conn: waiter.conn, notice });
+            }
+        }
+        self.accounts[index].waiters.push(waiter);
+    }
+
+    /// Tells everybody who waits for an account where the user can authorise.
+    pub(super) fn invite_waiters(&mut self, index: usize) {
+        let account = &self.accounts[index];
+        let notices = invitations(account);
+        for waiter in &account.waiters {
+            match waiter.wants {
+                Wants::Token { patience: Patience::Long, .. } | Wants::Authorization | Wants::Invitation => {
+                    let conn = waiter.conn;
+                    let notices = notices.iter().cloned();
+                    self.effects.extend(notices.map(|notice| Effect::Notice { conn, notice }));
+                }
+                Wants::Token { patience: Patience::Short, .. } | Wants::Renewal => {}
+            }
+        }
+    }
+
+    /// Answers every `show` of an account that need not wait any longer.
+    pub(super) fn settle_shows(&mut self, index: usize, now: Now) {
+        let waiters = std::mem::take(&mut self.accounts[index].waiters);
+        for waiter in waiters {
+            if self.must_wait(index, &waiter, now) {
+                self.accounts[index].waiters.push(waiter);
+            } else {
+                self.answer_show(index, &waiter, now);
+            }
+        }
+    }
+
+    /// Answers the waiters of an account whose time is up.
+    pub(super) fn on_waiters_timeout(&mut self, index: usize, now: Now) {
+        if self.accounts[index].waiters.iter().all(|waiter| waiter.until > now.time) {
+            return;
+        }
+        let waiters = std::mem::take(&mut self.accounts[index].waiters);
+        let (due, waiting) = waiters.into_iter().partition(|waiter| waiter.until <= now.time);
+        self.accounts[index].waiters = waiting;
+        let due: Vec<Waiter> = due;
+        for waiter in due {
+            match waiter.wants {
+                Wants::Token { .. } => self.answer_show(index, &waiter, now),
+                Wants::Authorization => {
+                    let message = self.authorize_message(index, waiter.urls);
+                    self.fail(waiter.conn, Reason::Authorize, message);
+                }
+                Wants::Renewal | Wants::Invitation => {
+                    let message = self.temporary_message(index, now);
+                    self.fail(waiter.conn, Reason::Temporary, message);
+                }
+            }
+        }
+    }
+
+    /// Ends the wait of every client of an account that `ends` picks.
+    pub(super) fn fail_waiters(
+        &mut self,
+        index: usize,
+        reason: Reason,
+        message: &Message,
+        ends: impl Fn(Wants) -> bool,
+    ) {
+        let waiters = std::mem::take(&mut self.accounts[index].waiters);
+        for waiter in waiters {
+            if ends(waiter.wants) {
+                self.fail(waiter.conn, reason, message.clone());
+            } else {
+                self.accounts[index].waiters.push(waiter);
+            }
+        }
+    }
+
+    /// Tells every client of an account that waits for `wants` that it is there.
+    pub(super) fn satisfy_waiters(&mut self, index: usize, wants: Wants, messages: &[String]) {
+        let waiters = std::mem::take(&mut self.accounts[index].waiters);
+        for waiter in waiters {
+            if waiter.wants == wants {
+                self.respond(waiter.conn, Response::Done { messages: messages.to_vec() });
+            } else {
+                self.accounts[index].waiters.push(waiter);
+            }
+        }
+    }
+
+    /// The message of a plain `show` to which only the user can help.
+    pub(super) fn authorize_message(&self, index: usize, urls: bool) -> Message {
+        let account = &self.accounts[index];
+        let name = account.name().to_owned();
+        match (account.browser(), account.device()) {
+            _ if !urls => Message::AuthorizeSomewhere { account: name },
+            (Browser::Requested(request), _) => Message::AuthorizeInBrowser { account: name, url: request.url.clone() },
+            (_, Device::Polling(polling)) => Message::AuthorizeOnDevice {
+                account: name,
+                verification_uri: polling.verification_uri.clone(),
+                user_code: polling.user_code.clone(),
+            },
+            (Browser::Closed | Browser::Exchanging(_), Device::Closed | Device::Asking(_)) => {
+                Message::AuthorizeSomewhere { account: name }
+            }
+        }
+    }
+
+    /// The message of a `show` that may work later.
+    pub(super) fn temporary_message(&self, index: usize, now: Now) -> Message {
+        let account = &self.accounts[index];
+        let again = match account.renewal() {
+            Renewal::Due(at) | Renewal::Held(at) => Some(now.wall_at(at.max(now.time))),
+            Renewal::Unable | Renewal::InFlight(_) => None,
+        };
+        let error = account.last_error.as_ref().map(|error| error.message.clone());
+        let account = account.name().to_owned();
+        Message::NotRefreshed { account, again, error }
+    }
+
+    /// Sets going what can bring a token: a refresh that is not waiting for its retry time, or the user.
+    fn pursue(&mut self, index: usize, min_life: Option<Duration>, now: Now) {
+        match self.judge(index, min_life, now.time, now) {
+            Verdict::Unasked => self.start_authorization(index, now),
+            Verdict::Temporary { .. } => {
+                let account = &self.accounts[index];
+                if let (Renewal::Due(_), 0) = (account.renewal(), account.failures)
+                    && !self.load.keeps_waiting()
+                {
+                    self.renew(index);
+                }
+            }
+            Verdict::Usable | Verdict::Asked | Verdict::Refused(_) => {}
+        }
+    }
+
+    fn must_wait(&self, index: usize, waiter: &Waiter, now: Now) -> bool {
+        let Wants::Token { min_life, patience } = waiter.wants else { return true };
+        let verdict = self.judge(index, min_life, waiter.asked_at, now);
+        waiter.until > now.time
+            && match (verdict, patience) {
+                (Verdict::Usable | Verdict::Refused(_), _) => false,
+                (_, Patience::Long) => true,
+                (Verdict::Temporary { under_way, .. }, Patience::Short) => under_way,
+                (Verdict::Unasked | Verdict::Asked, Patience::Short) => false,
+            }
+    }
+
+    /// How long a `show` without `-w` waits.
+    fn short_wait(&self, index: usize, min_life: Option<Duration>, now: Now) -> Duration {
+        let account = &self.accounts[index];
+        if min_life.is_some() && account.usable_token(now.time).is_some() {
+            return FOR_REFRESH;
+        }
+        match (account.settings.grant, account.device()) {
+            (Grant::DeviceCode, Device::Asking(_)) => BRIEFLY,
+            (Grant::ClientCredentials, _) if account.token.is_none() => BRIEFLY,
+            (Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials, _) => Duration::ZERO,
+        }
+    }
+
+    fn answer_show(&mut self, index: usize, waiter: &Waiter, now: Now) {
+        let Wants::Token { min_life, .. } = waiter.wants else { return };
+        match self.judge(index, min_life, waiter.asked_at, now) {
+            Verdict::Usable => {
+                let Some(token) = self.accounts[index].usable_token(now.time) else { return };
+                let response = Response::Token(Box::new(describe(&self.accounts[index], token, now)));
+                self.respond(waiter.conn, response);
+            }
+            Verdict::Unasked | Verdict::Asked => {
+                let message = self.authorize_message(index, waiter.urls);
+                self.fail(waiter.conn, Reason::Authorize, message);
+            }
+            Verdict::Temporary { message, .. } => self.fail(waiter.conn, Reason::Temporary, message),
+            Verdict::Refused(message) => self.fail(waiter.conn, Reason::Error, message),
+        }
+    }
+
+    fn judge(&self, index: usize, min_life: Option<Duration>, asked_at: Time, now: Now) -> Verdict {
+        let account = &self.accounts[index];
+        if let Some(token) = account.usable_token(now.time) {
+            return self.judge_life(index, token, min_life, asked_at, now);
+        }
+        let name = || account.name().to_owned();
+        match self.load {
+            Load::Restoring { .. } => {
+                return Verdict::Temporary { message: Message::Restoring { account: name() }, under_way: false };
+            }
+            Load::Sealed { .. } => {
+                let reason = self.load_error.clone().unwrap_or_default();
+                return Verdict::Temporary { message: Message::Sealed { account: name(), reason }, under_way: false };
+            }
+            Load::Off | Load::Done => {}
+        }
+        let under_way = account.token.is_none();
+        match (account.renewal(), account.browser(), account.device()) {
+            (Renewal::InFlight(_), _, _) => {
+                Verdict::Temporary { message: self.temporary_message(index, now), under_way }
+            }
+            (Renewal::Due(_), _, _) => {
+                Verdict::Temporary { message: self.temporary_message(index, now), under_way: false }
+            }
+            (Renewal::Held(_), _, _) => Verdict::Refused(self.held_message(index)),
+            (Renewal::Unable, Browser::Requested(_), _) | (Renewal::Unable, _, Device::Polling(_)) => Verdict::Asked,
+            (Renewal::Unable, Browser::Exchanging(exchanging), _) => {
+                let under_way = matches!(exchanging.attempt, Attempt::InFlight(_));
+                Verdict::Temporary { message: Message::BeingExchanged { account: name() }, under_way }
+            }
+            (Renewal::Unable, Browser::Closed, Device::Asking(_)) => {
+                Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
+            }
+            (Renewal::Unable, Browser::Closed, Device::Closed) => Verdict::Unasked,
+        }
+    }
+
+    /// Whether a usable token lives as long as was asked, or as long as can be had.
+    fn judge_life(
+        &self,
+        index: usize,
+        token: &Issued,
+        min_life: Option<Duration>,
+        asked_at: Time,
+        now: Now,
+    ) -> Verdict {
+        let account = &self.accounts[index];
+        let fresh_enough = token.obtained_at + account.pause() >= asked_at;
+        let lives_long_enough = min_life.is_none_or(|life| token.expires_at.since(now.time) >= life);
+        if lives_long_enough || fresh_enough || !account.is_renewable() {
+            return Verdict::Usable;
+        }
+        match account.renewal() {
+            Renewal::Unable => Verdict::Usable,
+            Renewal::Held(_) => Verdict::Refused(self.held_message(index)),
+            Renewal::Due(_) => Verdict::Temporary { message: self.temporary_message(index, now), under_way: false },
+            Renewal::InFlight(_) => Verdict::Temporary { message: self.temporary_message(index, now), under_way: true },
+        }
+    }
+
+    fn held_message(&self, index: usize) -> Message {
+        let account = &self.accounts[index];
+        let reason = account.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        Message::Refused { account: account.name().to_owned(), reason }
+    }
+}
+
+/// Where the user can authorise, as far as the account has asked.
+fn invitations(account: &Account) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    if let Browser::Requested(request) = account.browser() {
+        notices.push(Notice::Authorize { url: request.url.clone() });
+    }
+    if let Device::Polling(polling) = account.device() {
+        notices.push(Notice::Device {
+            verification_uri: polling.verification_uri.clone(),
+            verification_uri_complete: polling.verification_uri_complete.clone(),
+            user_code: polling.user_code.clone(),
+        });
+    }
+    notices
+}
+
+/// What a client gets of a token.
+fn describe(account: &Account, token: &Issued, now: Now) -> proto::Token {
+    let settings = &account.settings;
+    let requested = (!settings.scopes.is_empty()).then(|| settings.scopes.join(" "));
+    proto::Token {
+        account: settings.name.clone(),
+        access_token: token.access_token.clone(),
+        token_type: "Bearer".to_owned(),
+        expires_at: now.wall_at(token.expires_at),
+        expires_in: token.expires_at.since(now.time).as_secs(),
+        scope: token.scope.clone().or(requested),
+        user: settings.user().map(str::to_owned),
+        git_hosts: settings.git_hosts.clone(),
+    }
+}
