@@ -1,1 +1,38 @@
-//! (outline)
+//! Everything that differs between Linux, FreeBSD, NetBSD, OpenBSD and macOS, and the only `unsafe` of the crate.
+//!
+//! Each file has one subject and keeps its decisions in pure functions that are tested for every system; what is left
+//! are the system calls. Nothing here knows about accounts, tokens or the protocol.
+#![allow(unsafe_code)]
+
+pub mod clock;
+pub mod daemon;
+pub mod directory;
+pub mod local_time;
+pub mod log;
+pub mod notify;
+pub mod place;
+pub mod process;
+pub mod random;
+pub mod sandbox;
+pub mod signal;
+pub mod socket;
+pub mod terminal;
+pub mod user;
+pub mod wipe;
+
+#[cfg(test)]
+mod testing;
+
+use std::io;
+
+use libc::c_int;
+
+/// Turns a system call's -1 into the error that errno holds.
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `bytes` with the NUL that system calls want.
+fn c_string(bytes: &[u8]) -> io::Result<std::ffi::CString> {
+    std::ffi::CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}

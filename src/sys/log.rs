@@ -1,0 +1,183 @@
+//! Messages of the daemon: to stderr in the foreground, to syslog(3) when detached. Each is one line.
+
+use std::ffi::CString;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+
+use libc::c_int;
+
+/// Longest line written, in bytes: what a pipe that can take anything takes without waiting, and syslog takes whole.
+const MAX_LINE: usize = 2048;
+
+/// How grave a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something asked for was not done.
+    Error,
+    /// Something may need attention.
+    Warn,
+    /// What happens to tokens.
+    Info,
+    /// Why it happens.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+impl Level {
+    /// The gravest level that is left out comes after this one, for `-v` given `count` times.
+    pub fn from_verbosity(count: usize) -> Self {
+        match count {
+            0 => Self::Error,
+            1 => Self::Warn,
+            2 => Self::Info,
+            3 => Self::Debug,
+            4.. => Self::Trace,
+        }
+    }
+
+    fn priority(self) -> c_int {
+        match self {
+            Self::Error => libc::LOG_ERR,
+            Self::Warn => libc::LOG_WARNING,
+            Self::Info => libc::LOG_INFO,
+            Self::Debug | Self::Trace => libc::LOG_DEBUG,
+        }
+    }
+}
+
+/// Where messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sink {
+    Stderr,
+    Syslog,
+}
+
+/// Writes messages up to a level.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    level: Level,
+    sink: Sink,
+}
+
+impl Log {
+    /// A log on stderr, as lines that begin with `pizauth: `. A line that would have to wait is lost.
+    pub fn to_stderr(level: Level) -> Self {
+        Self { level, sink: Sink::Stderr }
+    }
+
+    /// A log in the system's, facility daemon.
+    pub fn to_syslog(level: Level) -> Self {
+        // SAFETY: the name is a literal, so it lives as long as syslog(3) may read it.
+        unsafe { libc::openlog(c"pizauth".as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_DAEMON) };
+        Self { level, sink: Sink::Syslog }
+    }
+
+    /// Whether messages of `level` are written: to be asked before a costly one is made.
+    pub fn takes(&self, level: Level) -> bool {
+        level <= self.level
+    }
+
+    /// Writes `message` as one line, if `level` is taken.
+    pub fn write(&self, level: Level, message: &str) {
+        if !self.takes(level) {
+            return;
+        }
+        match self.sink {
+            Sink::Stderr => write_if_ready(&mut io::stderr(), &format!("pizauth: {}\n", one_line(message))),
+            Sink::Syslog => {
+                let line = CString::new(one_line(message)).unwrap_or_default();
+                // SAFETY: both strings end in a NUL, and the format takes one string.
+                unsafe { libc::syslog(level.priority() | libc::LOG_DAEMON, c"%s".as_ptr(), line.as_ptr()) };
+            }
+        }
+    }
+}
+
+/// Writes `line` where that needs no waiting; an error changes nothing.
+fn write_if_ready(stream: &mut (impl Write + AsRawFd), line: &str) {
+    let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: there is one pollfd, and it lives until the call returns.
+    let ready = unsafe { libc::poll(&mut poll, 1, 0) };
+    if ready == 1 && poll.revents & libc::POLLOUT != 0 {
+        let _ = stream.write(line.as_bytes());
+    }
+}
+
+/// `message` without control characters, white space of any length as one blank, and cut at [`MAX_LINE`] bytes.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len().min(MAX_LINE));
+    for character in message.chars() {
+        if line.len() + character.len_utf8() > MAX_LINE {
+            break;
+        }
+        if matches!(character, '\n' | '\r' | '\t' | ' ') {
+            if !line.ends_with(' ') {
+                line.push(' ');
+            }
+        } else if !character.is_control() && !matches!(character, '\u{2028}' | '\u{2029}') {
+            line.push(character);
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn verbosity_chooses_the_level() {
+        for (count, lowest, left_out) in [
+            (0, Level::Error, Some(Level::Warn)),
+            (1, Level::Warn, Some(Level::Info)),
+            (2, Level::Info, Some(Level::Debug)),
+            (3, Level::Debug, Some(Level::Trace)),
+            (4, Level::Trace, None),
+            (9, Level::Trace, None),
+        ] {
+            let log = Log::to_stderr(Level::from_verbosity(count));
+            assert!(log.takes(lowest), "{count}");
+            assert!(left_out.is_none_or(|level| !log.takes(level)), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_harmless_line() {
+        for (name, message, want) in [
+            ("as it is", "work: requested -> exchanging", "work: requested -> exchanging"),
+            ("two lines", "one\r\n  two\n", "one two"),
+            ("an escape sequence", "a\u{1b}[2Jb\0c\u{9b}d", "a[2Jbcd"),
+            ("line separators", "a\u{2028}b", "ab"),
+            ("other scripts", "Zürich 東京", "Zürich 東京"),
+        ] {
+            assert_eq!(one_line(message), want, "{name}");
+        }
+        assert_eq!(one_line(&"é".repeat(5_000)).len(), MAX_LINE);
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_nobody_up() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let line = format!("{}\n", "x".repeat(1_000));
+        for _ in 0..2_000 {
+            write_if_ready(&mut ours, &line);
+        }
+        drop(ours);
+        let mut read = String::new();
+        theirs.read_to_string(&mut read).unwrap();
+        assert!(read.starts_with(&line));
+        assert!(read.len() < 2_000 * line.len());
+    }
+
+    #[test]
+    fn a_closed_reader_does_no_harm() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        write_if_ready(&mut ours, "line\n");
+    }
+}

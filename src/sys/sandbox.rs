@@ -1,0 +1,167 @@
+//! What the daemon gives up, so that its memory stays its own: core files, tracing, and on OpenBSD most system calls.
+//!
+//! Standard streams that were closed at start need no care here: Rust opens them on /dev/null before `main`.
+
+use std::io;
+use std::mem::MaybeUninit;
+
+use super::check;
+
+/// Open files wanted: every client and browser connection is one.
+const OPEN_FILES: libc::rlim_t = 4096;
+
+/// The limits and the umask that the process came with. Children get them back.
+#[derive(Clone, Copy)]
+pub struct Inherited {
+    pub(super) open_files: libc::rlimit,
+    pub(super) core: libc::rlimit,
+    pub(super) umask: libc::mode_t,
+}
+
+impl Inherited {
+    /// Gives this process what it was started with. Allocates nothing: safe between fork and exec.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        // SAFETY: the limits are valid rlimits; umask cannot fail.
+        unsafe {
+            check(libc::setrlimit(libc::RLIMIT_NOFILE, &self.open_files))?;
+            check(libc::setrlimit(libc::RLIMIT_CORE, &self.core))?;
+            libc::umask(self.umask);
+        }
+        Ok(())
+    }
+}
+
+/// Sets umask 077, forbids core files and tracing by other processes of the user, and raises the limit of open files.
+///
+/// What the system does not allow is left as it is. To be called once, before anything is created.
+pub fn harden() -> Inherited {
+    let inherited = Inherited {
+        open_files: limit(libc::RLIMIT_NOFILE),
+        core: limit(libc::RLIMIT_CORE),
+        // SAFETY: the call cannot fail.
+        umask: unsafe { libc::umask(0o077) },
+    };
+    let no_core = libc::rlimit { rlim_cur: 0, ..inherited.core };
+    let open_files = raised(inherited.open_files);
+    // SAFETY: the limits are valid rlimits. An error means that the old limit stays.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &no_core);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &open_files);
+    }
+    forbid_tracing();
+    inherited
+}
+
+/// Keeps to what a running daemon needs, on OpenBSD; elsewhere does nothing.
+///
+/// Hooks are started, so `exec` stays: it is the user's shell, with all that the user may do. To be called when the
+/// lock is held, the sockets are bound and the process is detached; a reload still binds and reads.
+#[cfg(target_os = "openbsd")]
+pub fn pledge() -> io::Result<()> {
+    let promises = c"stdio rpath wpath cpath fattr flock inet unix dns proc exec";
+    // SAFETY: the string ends in a NUL; no promises are made for what is executed.
+    check(unsafe { libc::pledge(promises.as_ptr(), std::ptr::null()) }).map(drop)
+}
+
+/// Keeps to what a running daemon needs, on OpenBSD; elsewhere does nothing.
+#[cfg(not(target_os = "openbsd"))]
+pub fn pledge() -> io::Result<()> {
+    Ok(())
+}
+
+/// The limit to ask for: enough where the hard limit allows it, and never less than there was.
+fn raised(limit: libc::rlimit) -> libc::rlimit {
+    libc::rlimit { rlim_cur: limit.rlim_cur.max(OPEN_FILES.min(limit.rlim_max)), ..limit }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+type Resource = libc::c_int;
+
+/// The present limit; none at all where it cannot be read.
+fn limit(resource: Resource) -> libc::rlimit {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: `limit` is valid for writing, and is read only when the call has filled it in.
+    unsafe {
+        if libc::getrlimit(resource, limit.as_mut_ptr()) == 0 {
+            return limit.assume_init();
+        }
+    }
+    libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY }
+}
+
+/// Makes /proc/PID root's and keeps debuggers and core files away, whatever core_pattern says.
+#[cfg(target_os = "linux")]
+fn forbid_tracing() {
+    // SAFETY: the call takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// Keeps debuggers, ktrace and core files away, until a child executes something else.
+#[cfg(target_os = "freebsd")]
+fn forbid_tracing() {
+    let mut disable: libc::c_int = libc::PROC_TRACE_CTL_DISABLE;
+    // SAFETY: this command reads one int from the pointer; process 0 is the caller.
+    unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_TRACE_CTL, (&raw mut disable).cast()) };
+}
+
+/// Keeps debuggers away.
+#[cfg(target_vendor = "apple")]
+fn forbid_tracing() {
+    // SAFETY: this request uses no argument.
+    unsafe { libc::ptrace(libc::PT_DENY_ATTACH, 0, std::ptr::null_mut(), 0) };
+}
+
+/// NetBSD and OpenBSD have nothing of the kind for the user's own processes.
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+fn forbid_tracing() {}
+
+#[cfg(test)]
+mod tests {
+    use std::process;
+
+    use super::super::testing::{again, play};
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+        const NONE: libc::rlim_t = libc::RLIM_INFINITY;
+        for (name, soft, hard, want) in [
+            ("enough allowed", 1_024, 1_048_576, 4_096),
+            ("no hard limit", 256, NONE, 4_096),
+            ("less allowed", 64, 128, 128),
+            ("nothing to raise", 64, 64, 64),
+            ("more already", 65_536, 65_536, 65_536),
+            ("unlimited already", NONE, NONE, NONE),
+        ] {
+            let limit = raised(libc::rlimit { rlim_cur: soft, rlim_max: hard });
+            assert_eq!((limit.rlim_cur, limit.rlim_max), (want, hard), "{name}");
+        }
+    }
+
+    /// Not a test by itself: the process that is hardened, started by the next one.
+    #[test]
+    fn a_process_that_is_hardened() {
+        if play().is_none() {
+            return;
+        }
+        harden();
+        // SAFETY: the call takes a number only.
+        let umask = unsafe { libc::umask(0) };
+        #[cfg(target_os = "linux")]
+        // SAFETY: the call takes numbers only.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) }, 0);
+        let (core, open_files) = (limit(libc::RLIMIT_CORE), limit(libc::RLIMIT_NOFILE));
+        let enough = open_files.rlim_cur >= OPEN_FILES.min(open_files.rlim_max);
+        eprintln!("<{umask:o} {} {enough}>", core.rlim_cur);
+        process::exit(0)
+    }
+
+    #[test]
+    fn no_core_files_no_tracing_and_enough_descriptors() {
+        let output = again("sys::sandbox::tests::a_process_that_is_hardened", "").output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("<77 0 true>"), "{stderr}");
+    }
+}

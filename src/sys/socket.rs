@@ -1,0 +1,452 @@
+//! The control socket: one server per place by a lock, a stale socket replaced, and both ends sure of each other.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, io, mem, ptr, thread};
+
+use super::check;
+use super::directory::{Asker, Directory, DirectoryError};
+use super::place::{MAX_SOCKET_PATH, Place};
+
+/// How often a lock that is held is tried again: a client that looks at it holds it for microseconds.
+const LOCK_TRIES: u32 = 10;
+
+/// The pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why there is no control socket, or no connection to one.
+#[derive(Debug)]
+pub enum SocketError {
+    /// Its folder is not safe or not there.
+    Directory(DirectoryError),
+    /// Another server has the place.
+    Running,
+    /// Something that is no socket has its name.
+    InTheWay(PathBuf),
+    /// The system takes no path that long.
+    TooLong(PathBuf),
+    /// The process that answers is not the user's, but this user's.
+    Stranger(PathBuf, u32),
+    /// The system refused.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(error) => error.fmt(f),
+            Self::Running => f.write_str("pizauth authenticator already running"),
+            Self::InTheWay(path) => write!(f, "{} is no socket; remove it", path.display()),
+            Self::TooLong(path) => write!(
+                f,
+                "{} has {} bytes, but a socket's path has at most {MAX_SOCKET_PATH}; set PIZAUTH_SOCKET to a shorter one",
+                path.display(),
+                path.as_os_str().len()
+            ),
+            Self::Stranger(path, uid) => write!(f, "the server at {} belongs to user {uid}", path.display()),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for SocketError {}
+
+impl From<DirectoryError> for SocketError {
+    fn from(error: DirectoryError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+impl SocketError {
+    /// Whether it is only that no server is there.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Directory(error) => error.is_missing(),
+            Self::Io(_, error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused),
+            Self::Running | Self::InTheWay(_) | Self::TooLong(_) | Self::Stranger(..) => false,
+        }
+    }
+}
+
+/// The server's side: the lock on a place and the listener there.
+///
+/// Both survive fork, and belong to whoever is left. Nothing is removed on drop, since a parent that detaches drops
+/// them too: see [`ControlSocket::close`].
+#[derive(Debug)]
+pub struct ControlSocket {
+    lock: File,
+    directory: Directory,
+    place: Place,
+    /// The file that this server made, as device and inode; none where the socket was passed.
+    made: Option<(u64, u64)>,
+}
+
+impl ControlSocket {
+    /// Takes the place for the user `uid`: locks it and listens there, or on `passed`.
+    ///
+    /// The listener does not block.
+    pub fn open(
+        place: Place,
+        uid: u32,
+        passed: Option<UnixListener>,
+    ) -> Result<(ControlSocket, UnixListener), SocketError> {
+        let path = place.socket();
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            return Err(SocketError::TooLong(path));
+        }
+        let directory = Directory::open(&place, Asker::Server(uid))?;
+        let lock = lock(&place.lock())?;
+        let (listener, made) = match passed {
+            Some(listener) => (listener, None),
+            None => {
+                clear(&path)?;
+                let (listener, made) = bind(&path).map_err(|error| SocketError::Io(path.clone(), error))?;
+                (listener, Some(made))
+            }
+        };
+        listener.set_nonblocking(true).map_err(|error| SocketError::Io(path, error))?;
+        Ok((ControlSocket { lock, directory, place, made }, listener))
+    }
+
+    /// Where the socket is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Marks socket, lock and folder as in use, so that nobody clears them away as old files (every 6 hours, by the
+    /// XDG base directory specification).
+    pub fn touch(&self) -> io::Result<()> {
+        let lock = touch_open(&self.lock);
+        let directory = touch_open(self.directory.file());
+        touch_path(&self.place.socket()).and(lock).and(directory)
+    }
+
+    /// Removes the socket, if it is the one that this server made, and gives the place up.
+    pub fn close(self) {
+        let path = self.place.socket();
+        if self.made.is_some() && identity(&path).ok() == self.made {
+            let _ = fs::remove_file(path);
+        }
+        let _ = fs::remove_file(self.place.lock());
+    }
+}
+
+/// A client's connection to the user's server.
+#[derive(Debug)]
+pub struct Connection {
+    /// The connection, which blocks.
+    pub stream: UnixStream,
+    /// Where the server was found.
+    pub place: Place,
+}
+
+/// Connects to the first of `places` that is safe and has a server, waiting at most `patience` for each.
+///
+/// Where there is none, the error is that of the first place that has a fault worth telling, or else `is_absent`.
+pub fn connect(places: &[Place], uid: u32, patience: Duration) -> Result<Connection, SocketError> {
+    let mut fault = None;
+    for place in places {
+        match connect_to(place, uid, patience) {
+            Ok(stream) => return Ok(Connection { stream, place: place.clone() }),
+            Err(error) if error.is_absent() => {}
+            Err(error) => fault = fault.or(Some(error)),
+        }
+    }
+    let nowhere = || {
+        let path = places.first().map(Place::socket).unwrap_or_default();
+        SocketError::Io(path, io::ErrorKind::NotFound.into())
+    };
+    Err(fault.unwrap_or_else(nowhere))
+}
+
+/// Whether a server has `place`: the lock tells, also while the server is on its way out.
+pub fn is_taken(place: &Place) -> bool {
+    let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(place.lock()) else {
+        return false;
+    };
+    flock(&file, libc::LOCK_SH).is_err()
+}
+
+/// Whether the user `peer` may speak to a server or client of the user `own`.
+pub fn may_speak(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
+}
+
+/// The user at the other end of a Unix socket.
+#[cfg(target_os = "linux")]
+pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = mem::size_of::<libc::ucred>() as libc::socklen_t;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the pointers are valid for writing, and `length` is the size of what it goes with.
+    check(unsafe {
+        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &mut length)
+    })?;
+    Ok(peer.uid)
+}
+
+/// The user at the other end of a Unix socket.
+#[cfg(not(target_os = "linux"))]
+pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
+    let (mut uid, mut gid) = (u32::MAX, u32::MAX);
+    // SAFETY: both pointers are valid for writing.
+    check(unsafe { libc::getpeereid(socket.as_fd().as_raw_fd(), &mut uid, &mut gid) })?;
+    Ok(uid)
+}
+
+fn connect_to(place: &Place, uid: u32, patience: Duration) -> Result<UnixStream, SocketError> {
+    let path = place.socket();
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(SocketError::TooLong(path));
+    }
+    let directory = Directory::open(place, Asker::Client(uid))?;
+    let connected = connect_within(&path, patience).and_then(|stream| peer_uid(&stream).map(|peer| (stream, peer)));
+    match connected {
+        Ok((stream, peer)) if may_speak(uid, peer) && peer == directory.owner => Ok(stream),
+        Ok((_, peer)) => Err(SocketError::Stranger(path, peer)),
+        Err(error) => Err(SocketError::Io(path, error)),
+    }
+}
+
+/// Connects, waiting at most `patience` where the server's queue is full. The limit stays on for writing.
+fn connect_within(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    #[cfg(target_os = "linux")]
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let kind = libc::SOCK_STREAM;
+    // SAFETY: the call takes numbers only; the descriptor is new and nobody else's.
+    let stream = unsafe { OwnedFd::from_raw_fd(check(libc::socket(libc::AF_UNIX, kind, 0))?) };
+    // SAFETY: the call takes numbers only.
+    check(unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    let stream = UnixStream::from(stream);
+    stream.set_write_timeout(Some(patience))?;
+
+    // SAFETY: zeros are a valid sockaddr_un, and leave the path with the NUL that ends it.
+    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (to, from) in address.sun_path.iter_mut().zip(path.as_os_str().as_bytes()).take(MAX_SOCKET_PATH) {
+        *to = *from as libc::c_char;
+    }
+    let length = mem::size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: the address is a sockaddr_un of that length, and lives until the call returns.
+    check(unsafe { libc::connect(stream.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(stream)
+}
+
+/// Opens the lock's file and locks it, or finds that somebody else has.
+fn lock(path: &Path) -> Result<File, SocketError> {
+    let refused = |error| SocketError::Io(path.into(), error);
+    for _ in 0..LOCK_TRIES {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(path).map_err(refused)?;
+        match flock(&file, libc::LOCK_EX) {
+            // A server on its way out removes the file: a lock on one that has no name any more is worth nothing.
+            Ok(()) if same_file(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Err(SocketError::Running)
+}
+
+/// Takes a lock on `file` that ends with its last descriptor, without waiting.
+fn flock(file: &File, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: the call takes numbers only.
+    check(unsafe { libc::flock(file.as_raw_fd(), kind | libc::LOCK_NB) }).map(drop)
+}
+
+fn same_file(file: &File, path: &Path) -> bool {
+    file.metadata().map(|own| (own.dev(), own.ino())).ok() == identity(path).ok()
+}
+
+/// The device and inode of what lies at `path`, links not followed.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Removes a socket that nobody listens to. The lock is held, so no server of ours can be about to.
+fn clear(path: &Path) -> Result<(), SocketError> {
+    let refused = |error| SocketError::Io(path.into(), error);
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(error)),
+        Ok(found) if !found.file_type().is_socket() => return Err(SocketError::InTheWay(path.into())),
+        Ok(_) => {}
+    }
+    match connect_within(path, LOCK_PAUSE) {
+        // pizauth 1 takes no lock.
+        Ok(_) => Err(SocketError::Running),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SocketError::Running),
+        Err(_) => fs::remove_file(path).map_err(refused),
+    }
+}
+
+/// Listens at `path`, for the user alone; returns the file's identity too.
+fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let made = identity(path)?;
+    Ok((listener, made))
+}
+
+fn touch_open(file: &File) -> io::Result<()> {
+    // SAFETY: no times mean now.
+    check(unsafe { libc::futimens(file.as_raw_fd(), ptr::null()) }).map(drop)
+}
+
+fn touch_path(path: &Path) -> io::Result<()> {
+    let path = super::c_string(path.as_os_str().as_bytes())?;
+    // SAFETY: the path ends in a NUL and lives until the call returns; no times mean now.
+    check(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), ptr::null(), libc::AT_SYMLINK_NOFOLLOW) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::time::SystemTime;
+
+    use super::super::testing::Scratch;
+    use super::super::user::uid;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn place(scratch: &Scratch) -> Place {
+        Place::Runtime { runtime: scratch.path().into() }
+    }
+
+    #[test]
+    fn a_client_finds_the_server_and_both_know_the_user() {
+        let scratch = Scratch::new();
+        let absent = Place::Runtime { runtime: scratch.path().join("absent") };
+        let places = [absent, place(&scratch)];
+        assert!(connect(&places, uid(), PATIENCE).unwrap_err().is_absent());
+        let (socket, listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(fs::metadata(place(&scratch).socket()).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let mut connection = connect(&places, uid(), PATIENCE).unwrap();
+        assert_eq!(connection.place, *socket.place());
+        let (mut accepted, _) = listener.accept().unwrap();
+        assert_eq!((peer_uid(&accepted).unwrap(), peer_uid(&connection.stream).unwrap()), (uid(), uid()));
+        connection.stream.write_all(b"hello").unwrap();
+        let mut hello = [0; 5];
+        accepted.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"hello");
+    }
+
+    #[test]
+    fn there_is_one_server_at_a_place() {
+        let scratch = Scratch::new();
+        let (first, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        assert!(is_taken(&place(&scratch)));
+        let second = ControlSocket::open(place(&scratch), uid(), None).unwrap_err();
+        assert_eq!(second.to_string(), "pizauth authenticator already running");
+        first.close();
+        assert!(!is_taken(&place(&scratch)));
+        assert_eq!(fs::read_dir(place(&scratch).directory()).unwrap().count(), 0, "nothing stays behind");
+        ControlSocket::open(place(&scratch), uid(), None).unwrap();
+    }
+
+    #[test]
+    fn a_server_without_a_lock_is_left_alone() {
+        let scratch = Scratch::new();
+        Directory::open(&place(&scratch), Asker::Server(uid())).unwrap();
+        let _old = UnixListener::bind(place(&scratch).socket()).unwrap();
+        assert!(matches!(ControlSocket::open(place(&scratch), uid(), None), Err(SocketError::Running)));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_anything_else_is_not() {
+        let scratch = Scratch::new();
+        Directory::open(&place(&scratch), Asker::Server(uid())).unwrap();
+        drop(UnixListener::bind(place(&scratch).socket()).unwrap());
+        assert!(connect(&[place(&scratch)], uid(), PATIENCE).unwrap_err().is_absent());
+        let (socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        connect(&[place(&scratch)], uid(), PATIENCE).unwrap();
+        socket.close();
+
+        fs::write(place(&scratch).socket(), "a file").unwrap();
+        assert!(matches!(ControlSocket::open(place(&scratch), uid(), None), Err(SocketError::InTheWay(_))));
+        assert_eq!(fs::read(place(&scratch).socket()).unwrap(), b"a file");
+    }
+
+    #[test]
+    fn another_servers_socket_and_a_passed_one_are_not_removed() {
+        let scratch = Scratch::new();
+        let (socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        fs::remove_file(place(&scratch).socket()).unwrap();
+        let other = UnixListener::bind(place(&scratch).socket()).unwrap();
+        socket.close();
+        assert!(place(&scratch).socket().exists());
+
+        let (socket, listener) = ControlSocket::open(place(&scratch), uid(), Some(other)).unwrap();
+        connect(&[place(&scratch)], uid(), PATIENCE).unwrap();
+        assert!(listener.accept().is_ok());
+        socket.close();
+        assert!(place(&scratch).socket().exists());
+    }
+
+    #[test]
+    fn a_fault_is_told_only_where_no_server_is_found() {
+        let scratch = Scratch::new();
+        let unsafe_place = Place::Runtime { runtime: scratch.path().join("unsafe") };
+        Directory::open(&unsafe_place, Asker::Server(uid())).unwrap();
+        fs::set_permissions(unsafe_place.directory(), Permissions::from_mode(0o755)).unwrap();
+        let places = [unsafe_place, place(&scratch)];
+        let fault = connect(&places, uid(), PATIENCE).unwrap_err();
+        assert!(matches!(fault, SocketError::Directory(DirectoryError::Open(..))), "{fault}");
+        let (_socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        assert_eq!(connect(&places, uid(), PATIENCE).unwrap().place, place(&scratch));
+    }
+
+    #[test]
+    fn only_the_user_and_root_may_speak() {
+        for (name, peer, own, want) in [
+            ("the user", 1000, 1000, true),
+            ("root", 0, 1000, true),
+            ("somebody else", 1001, 1000, false),
+            ("somebody to root", 1000, 0, false),
+        ] {
+            assert_eq!(may_speak(peer, own), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_named() {
+        let scratch = Scratch::new();
+        let place = Place::Named { socket: scratch.path().join("x".repeat(MAX_SOCKET_PATH)) };
+        let want = format!("a socket's path has at most {MAX_SOCKET_PATH}; set PIZAUTH_SOCKET");
+        for error in [
+            ControlSocket::open(place.clone(), uid(), None).unwrap_err(),
+            connect(std::slice::from_ref(&place), uid(), PATIENCE).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains(&want), "{error}");
+        }
+        let longest = MAX_SOCKET_PATH - scratch.path().as_os_str().len() - 1;
+        let place = Place::Named { socket: scratch.path().join("x".repeat(longest)) };
+        let (_socket, _listener) = ControlSocket::open(place.clone(), uid(), None).unwrap();
+        connect(&[place], uid(), PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn touching_makes_old_files_new() {
+        let scratch = Scratch::new();
+        let (socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        socket.lock.set_modified(long_ago).unwrap();
+        socket.directory.file().set_modified(long_ago).unwrap();
+        let before = SystemTime::now() - Duration::from_secs(60);
+        socket.touch().unwrap();
+        for path in [socket.place.socket(), socket.place.lock(), socket.place.directory()] {
+            assert!(fs::metadata(&path).unwrap().modified().unwrap() > before, "{}", path.display());
+        }
+    }
+}
