@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use pizauth::sys::wipe::WipingAllocator;
+
+/// Wipes what is freed: the buffers of all libraries see tokens.
+#[global_allocator]
+static ALLOCATOR: WipingAllocator = WipingAllocator;
+
 fn main() -> ExitCode {
     pizauth::cli::run()
 }

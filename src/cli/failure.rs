@@ -1,0 +1,200 @@
+//! Every reason for which a command fails, with its message and exit status.
+
+use std::{fmt, io};
+
+use super::command::Command;
+use crate::{
+    proto::{Malformed, Reason},
+    sys::socket::SocketError,
+};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line is wrong; without a fault it is empty.
+    Usage {
+        /// The command, where it is known.
+        command: Option<&'static Command>,
+        /// One clause.
+        fault: Option<String>,
+    },
+    /// Nobody answers at any place where the server's socket can be.
+    NoServer {
+        /// Why the likeliest place was passed over, where it is more than that no server is there.
+        fault: Option<SocketError>,
+    },
+    /// The server does not answer in time.
+    NoAnswer {
+        /// Seconds that it had.
+        seconds: u64,
+    },
+    /// The server closed the connection before its answer.
+    Closed,
+    /// The server was told to stop, and did not in time.
+    StillRunning {
+        /// Seconds that it had.
+        seconds: u64,
+    },
+    /// The connection to the server broke.
+    Connection(io::Error),
+    /// The server sent a line that is not of the protocol.
+    Malformed(Malformed),
+    /// The server sent an answer to another question.
+    Unexpected,
+    /// The server said no.
+    Answered {
+        /// What kind of no.
+        reason: Reason,
+        /// Its messages; the part of one after a line break is a line of its own.
+        messages: Vec<String>,
+    },
+    /// Standard output cannot be written.
+    Stdout(io::Error),
+    /// Standard input cannot be read.
+    Stdin(io::Error),
+    /// Standard input is longer than any dump.
+    StdinTooLong {
+        /// The longest that is read, in bytes.
+        limit: u64,
+    },
+    /// Standard input is not text.
+    StdinNotText,
+    /// A SASL format without a user.
+    NoUser {
+        /// The account's name.
+        account: String,
+    },
+    /// A user that would not stay one field of the format.
+    ControlInUser,
+    /// A git request that cannot be read.
+    GitRequest(&'static str),
+    /// A git request for a protocol that shows the token to others.
+    GitProtocol(String),
+    /// A git request for a host that is not the account's.
+    GitHost {
+        /// The host that git wants to reach.
+        host: String,
+        /// The account's name.
+        account: String,
+    },
+    /// Files, configurations and metadata that are not as they must be, a message each.
+    Refused(Vec<String>),
+}
+
+impl Failure {
+    /// The exit status of pizauth(1).
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::Usage { .. } => 2,
+            Failure::NoServer { .. }
+            | Failure::NoAnswer { .. }
+            | Failure::StillRunning { .. }
+            | Failure::Closed
+            | Failure::Connection(_) => 5,
+            Failure::Answered { reason, .. } => match reason {
+                Reason::Error => 1,
+                Reason::Authorize => 3,
+                Reason::Temporary => 4,
+                Reason::Unavailable => 5,
+            },
+            Failure::Malformed(_)
+            | Failure::Unexpected
+            | Failure::Stdout(_)
+            | Failure::Stdin(_)
+            | Failure::StdinTooLong { .. }
+            | Failure::StdinNotText
+            | Failure::NoUser { .. }
+            | Failure::ControlInUser
+            | Failure::GitRequest(_)
+            | Failure::GitProtocol(_)
+            | Failure::GitHost { .. }
+            | Failure::Refused(_) => 1,
+        }
+    }
+
+    /// What the user is told, a message each, without the program's name.
+    pub fn messages(&self) -> Vec<String> {
+        match self {
+            Failure::Usage { fault, .. } => fault.iter().cloned().collect(),
+            Failure::Answered { messages, .. } | Failure::Refused(messages) => messages.clone(),
+            Failure::NoServer { fault: Some(fault) } => vec![self.to_string(), fault.to_string()],
+            other => vec![other.to_string()],
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage { fault, .. } => f.write_str(fault.as_deref().unwrap_or("no command")),
+            Failure::NoServer { .. } => f.write_str(
+                "no server running (pizauth authenticator not running or not responding); start it with: pizauth server",
+            ),
+            Failure::NoAnswer { seconds } => write!(
+                f,
+                "pizauth authenticator not running or not responding: no answer within {seconds} s; if that persists, end its process and run: pizauth server"
+            ),
+            Failure::StillRunning { seconds } => {
+                write!(f, "pizauth authenticator not responding: it did not stop within {seconds} s; end its process")
+            }
+            Failure::Closed => f.write_str(
+                "pizauth authenticator not running or not responding: the server closed the connection without an answer; try again",
+            ),
+            Failure::Connection(error) => write!(
+                f,
+                "pizauth authenticator not running or not responding: the connection to the server broke: {error}; try again"
+            ),
+            Failure::Malformed(malformed) => write!(f, "cannot understand the server: {malformed}"),
+            Failure::Unexpected => {
+                f.write_str("the server answered another question; restart it, it may be of another version")
+            }
+            Failure::Answered { messages, .. } | Failure::Refused(messages) => f.write_str(&messages.join("; ")),
+            Failure::Stdout(error) => write!(f, "cannot write to standard output: {error}"),
+            Failure::Stdin(error) => write!(f, "cannot read standard input: {error}"),
+            Failure::StdinTooLong { limit } => {
+                write!(f, "standard input is longer than {} MiB, which no dump is", limit / 1024 / 1024)
+            }
+            Failure::StdinNotText => f.write_str("standard input is no dump: it is not text"),
+            Failure::NoUser { account } => {
+                write!(f, "account {account:?} has no user name for this format; give it with -U or the option \"user\"")
+            }
+            Failure::ControlInUser => f.write_str("the user name has control characters in it; correct it"),
+            Failure::GitRequest(fault) => write!(f, "cannot understand git's request: {fault}"),
+            Failure::GitProtocol(protocol) => {
+                write!(f, "no token for git over {protocol:?}: use an https URL, others show the token on the way")
+            }
+            Failure::GitHost { host, account } => write!(
+                f,
+                "no token for git at {host:?}: the host is not in git_hosts of account {account:?}; add it there if it may have the token"
+            ),
+        }
+    }
+}
+
+/// Makes a message one that moves no cursor: control characters become blanks, but for line breaks within it.
+pub fn printable(text: &str) -> String {
+    text.trim_end().chars().map(|char| if char.is_control() && char != '\n' { ' ' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_have_the_exit_status_of_their_reason() {
+        for (reason, want) in
+            [(Reason::Error, 1), (Reason::Authorize, 3), (Reason::Temporary, 4), (Reason::Unavailable, 5)]
+        {
+            assert_eq!(Failure::Answered { reason, messages: Vec::new() }.status(), want, "{reason:?}");
+        }
+        assert_eq!(Failure::NoServer { fault: None }.status(), 5);
+        assert_eq!(Failure::Usage { command: None, fault: None }.status(), 2);
+    }
+
+    #[test]
+    fn messages_cannot_drive_the_terminal() {
+        for (text, want) in [("a\x1b[2Jb\r\n", "a [2Jb"), ("a\nb\tc", "a\nb c"), ("\u{9b}x", " x")] {
+            assert_eq!(printable(text), want);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The commands that ask the server one thing and print what it says.
+
+use std::time::Duration;
+
+use super::{
+    client::{Client, Deadline, LIMIT, ask, judge},
+    command::Arguments,
+    failure::Failure,
+    output,
+};
+use crate::{
+    proto::{Line, Notice, Request, Response},
+    secret::Secret,
+};
+
+/// Longest dump that `restore` reads, in bytes: with every line break escaped it still fits into a request.
+const MAX_DUMP: u64 = 48 * 1024 * 1024;
+
+/// How long a provider may take to revoke a token, as for any other request to it.
+const REVOCATION: Duration = Duration::from_secs(30);
+
+/// How long the server may take to save its state and end.
+const SHUTDOWN: Duration = Duration::from_secs(20);
+
+/// Writes the token state to standard output.
+pub fn dump(_: &Arguments) -> Result<(), Failure> {
+    match ask(&Request::Dump, LIMIT, tell_notice)? {
+        Response::Dump { dump } => output::print(dump.expose().as_bytes()),
+        other => output::finish(other).and(Err(Failure::Unexpected)),
+    }
+}
+
+/// Hands standard input to the server as its token state.
+pub fn restore(_: &Arguments) -> Result<(), Failure> {
+    let dump = String::from_utf8(output::read_stdin(MAX_DUMP)?).map_err(|_| Failure::StdinNotText)?;
+    output::finish(ask(&Request::Restore { dump: Secret::new(dump) }, LIMIT, tell_notice)?)
+}
+
+/// Has the server read its configuration again.
+pub fn reload(_: &Arguments) -> Result<(), Failure> {
+    output::finish(ask(&Request::Reload, LIMIT, tell_notice)?)
+}
+
+/// Refreshes a token, or starts an authorization.
+pub fn refresh(arguments: &Arguments) -> Result<(), Failure> {
+    let wait = arguments.time("w");
+    let request = Request::Refresh {
+        account: arguments.operand(),
+        wait: wait.map(|wait| wait.as_secs()),
+        urls: !arguments.given("u"),
+    };
+    output::finish(ask(&request, LIMIT + wait.unwrap_or_default(), tell_notice)?)
+}
+
+/// Forgets a token.
+pub fn revoke(arguments: &Arguments) -> Result<(), Failure> {
+    let local = arguments.given("l");
+    let limit = if local { LIMIT } else { LIMIT + REVOCATION };
+    output::finish(ask(&Request::Revoke { account: arguments.operand(), local }, limit, tell_notice)?)
+}
+
+/// Stops the server, and returns once its process no longer holds the connection.
+pub fn shutdown(_: &Arguments) -> Result<(), Failure> {
+    let deadline = Deadline::after(SHUTDOWN);
+    let late = |failure| match failure {
+        Failure::NoAnswer { seconds } => Failure::StillRunning { seconds },
+        other => other,
+    };
+    let mut client = Client::connect()?;
+    client.send(&Request::Shutdown, deadline).map_err(late)?;
+    let response = loop {
+        match client.line(deadline).map_err(late)? {
+            Line::Notice(notice) => tell_notice(notice),
+            Line::Response(response) => break response,
+        }
+    };
+    let result = judge(response).and_then(output::finish);
+    client.wait_for_end(deadline).map_err(late)?;
+    result
+}
+
+/// Tells what these commands are told meanwhile: never a URL, which only waiting for a token needs.
+fn tell_notice(notice: Notice) {
+    match notice {
+        Notice::Message { text } => output::tell(&text),
+        Notice::Authorize { .. } | Notice::Device { .. } => {}
+    }
+}

@@ -1,0 +1,197 @@
+//! `pizauth auth` against a server of the test's own: what is pasted, piped and typed, and what becomes of the terminal.
+#![allow(unsafe_code)]
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+            process::CommandExt,
+        },
+    },
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+};
+
+use pizauth::proto::{Notice, Reason, Request, Response, read_request, write_notice, write_response};
+
+const URL: &str = "https://login.example/authorize?state=s";
+
+/// A server that takes every pasted text with `code=ok` in it for the redirect.
+struct Server {
+    folder: PathBuf,
+    pasted: Receiver<String>,
+}
+
+impl Server {
+    fn start(name: &str) -> Server {
+        let folder = std::env::temp_dir().join(format!("pizauth-auth-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        let listener = UnixListener::bind(folder.join("pizauth.sock")).unwrap();
+        let (sender, pasted) = channel();
+        thread::spawn(move || {
+            let (mut waiting, _) = listener.accept().unwrap();
+            assert!(matches!(request(&waiting), Request::Auth { .. }));
+            waiting.write_all(write_notice(&Notice::Authorize { url: URL.to_owned() }).expose()).unwrap();
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                let Request::Paste { account, text } = request(&stream) else { panic!("not a paste") };
+                assert_eq!(account, "work");
+                sender.send(text.expose().clone()).unwrap();
+                let done = Response::Done { messages: Vec::new() };
+                if text.expose().contains("code=ok") {
+                    stream.write_all(write_response(&done).expose()).unwrap();
+                    waiting.write_all(write_response(&done).expose()).unwrap();
+                    return;
+                }
+                let messages = vec!["that is not the redirect".to_owned()];
+                let failed = Response::Failed { reason: Reason::Error, messages };
+                stream.write_all(write_response(&failed).expose()).unwrap();
+            }
+        });
+        Server { folder, pasted }
+    }
+
+    fn auth(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pizauth"));
+        command.args(["auth", "work"]).env("PIZAUTH_SOCKET", self.folder.join("pizauth.sock"));
+        command
+    }
+
+    fn all_pasted(&self) -> Vec<String> {
+        self.pasted.try_iter().collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn request(stream: &UnixStream) -> Request {
+    let mut line = Vec::new();
+    BufReader::new(stream).read_until(b'\n', &mut line).unwrap();
+    read_request(&line).unwrap()
+}
+
+/// A terminal: the side of the person, and the side of the program.
+fn terminal() -> (File, OwnedFd) {
+    // SAFETY: the calls take numbers and a live buffer; the descriptors are new and nobody else's.
+    unsafe {
+        let person = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
+        assert!(person >= 0 && libc::grantpt(person) == 0 && libc::unlockpt(person) == 0);
+        let name = std::ffi::CStr::from_ptr(libc::ptsname(person)).to_owned();
+        let program = libc::open(name.as_ptr(), libc::O_RDWR | libc::O_NOCTTY);
+        assert!(program >= 0);
+        (File::from_raw_fd(person), OwnedFd::from_raw_fd(program))
+    }
+}
+
+fn modes(terminal: &impl AsRawFd) -> libc::tcflag_t {
+    // SAFETY: zeros are a valid termios, and the call fills it in.
+    unsafe {
+        let mut mode: libc::termios = std::mem::zeroed();
+        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &mut mode), 0);
+        mode.c_lflag
+    }
+}
+
+/// Starts `command` in the foreground of `terminal`.
+fn start_on(terminal: &OwnedFd, mut command: Command) -> std::process::Child {
+    let stream = || Stdio::from(terminal.try_clone().unwrap());
+    command.stdin(stream()).stdout(stream()).stderr(stream());
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            libc::ioctl(0, libc::TIOCSCTTY as _, 0);
+            Ok(())
+        });
+    }
+    command.spawn().unwrap()
+}
+
+/// Reads from `terminal` until `text` came.
+fn read_until(terminal: &mut File, text: &str) -> String {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let mut bytes = [0; 4096];
+        let count = terminal.read(&mut bytes).unwrap();
+        seen.extend_from_slice(&bytes[..count]);
+    }
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+#[test]
+fn piped_lines_are_pasted_until_one_is_right() {
+    let server = Server::start("piped");
+    let mut command = server.auth();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // The last line has no line break.
+    child.stdin.take().unwrap().write_all(b"wrong\n\n  http://localhost:1/?code=ok&state=s").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{URL}\n"));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "pizauth: that is not the redirect\n");
+    assert_eq!(server.all_pasted(), ["wrong", "http://localhost:1/?code=ok&state=s"]);
+}
+
+#[test]
+fn the_end_of_input_ends_nothing() {
+    let server = Server::start("end");
+    let mut child = server.auth().stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, format!("{URL}\n"));
+    let mut paste = UnixStream::connect(server.folder.join("pizauth.sock")).unwrap();
+    let text = "code=ok&state=s".into();
+    paste.write_all(pizauth::proto::write_request(&Request::Paste { account: "work".into(), text }).expose()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_long_url_is_typed_whole_and_the_terminal_is_put_back() {
+    let server = Server::start("typed");
+    let (mut person, program) = terminal();
+    let before = modes(&program);
+    let mut child = start_on(&program, server.auth());
+    let seen = read_until(&mut person, "paste its address here");
+    assert!(seen.contains(URL), "{seen}");
+    person.write_all(b"wrp\x7fong\n").unwrap();
+    let seen = read_until(&mut person, "that is not the redirect");
+    assert!(seen.contains("wrp\x08 \x08ong\r\n"), "{seen:?}");
+    let url = format!("http://localhost:1/?code=ok&state={}", "s".repeat(8_000));
+    let mut typist = person.try_clone().unwrap();
+    let typed = url.clone();
+    let typing = thread::spawn(move || typist.write_all((typed + "\r").as_bytes()).unwrap());
+    read_until(&mut person, "sss\r\n");
+    typing.join().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.all_pasted(), ["wrong", &url]);
+    assert_eq!(modes(&program), before);
+}
+
+#[test]
+fn an_interrupt_puts_the_terminal_back() {
+    let server = Server::start("interrupt");
+    let (mut person, program) = terminal();
+    let before = modes(&program);
+    let mut child = start_on(&program, server.auth());
+    read_until(&mut person, "paste its address here");
+    // A key shows that the mode was changed: only then is it echoed by the program.
+    person.write_all(b"x").unwrap();
+    read_until(&mut person, "x");
+    assert_eq!(modes(&program) & libc::ICANON, 0);
+    person.write_all(b"\x03").unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(modes(&program), before);
+}
