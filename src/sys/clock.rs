@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, event};
 
-use crate::engine::time::{Now, Time, WallTime};
+use crate::engine::{Now, Time, WallTime};
 
 /// The monotonic clock that [`Clock`] reads, and whether it counts suspend.
 #[cfg(target_os = "linux")]

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::engine::time::WallTime;
+use crate::engine::WallTime;
 
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
