@@ -1,5 +1,5 @@
 //! `pizauth auth` against a server of the test's own: what is pasted, piped and typed, and what becomes of the terminal.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,5 @@
 //! The real binary without a server: usage, help, exit statuses, and what goes to which stream.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -1,6 +1,7 @@
 //! The shell completions, asked in the real shells, and held to the table of commands.
 //!
 //! A shell that is not installed is passed over, with a line that says so.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     fs,

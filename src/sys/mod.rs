@@ -11,6 +11,7 @@ pub mod local_time;
 pub mod log;
 pub mod notify;
 pub mod place;
+pub mod poll;
 pub mod process;
 pub mod random;
 pub mod sandbox;

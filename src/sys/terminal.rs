@@ -24,7 +24,7 @@ static CHANGED: AtomicPtr<termios> = AtomicPtr::new(ptr::null_mut());
 
 /// A terminal that hands over what is typed at once, until this is dropped. One at a time.
 ///
-/// Echo and the keys for signals stay; erasing is up to the reader, which gets the erase character.
+/// The keys for signals stay; to show what is typed and to erase is up to the reader.
 pub struct Unbuffered {
     /// What the signals did that are handled meanwhile.
     actions: Vec<(c_int, libc::sigaction)>,
@@ -92,9 +92,10 @@ fn mode(terminal: RawFd) -> io::Result<termios> {
     }
 }
 
-/// `mode` without line editing: reading returns as soon as there is a byte.
+/// `mode` without line editing and echo, which would show keys for editing as two characters each: reading returns as
+/// soon as there is a byte.
 fn unbuffered(mut mode: termios) -> termios {
-    mode.c_lflag &= !libc::ICANON;
+    mode.c_lflag &= !(libc::ICANON | libc::ECHO);
     mode.c_cc[libc::VMIN] = 1;
     mode.c_cc[libc::VTIME] = 0;
     mode
