@@ -1,9 +1,180 @@
-//! (outline)
+//! The daemon around the engine: start-up, the loop, and the rooms that turn bytes into events and effects into bytes.
+//!
+//! Start-up goes so: read the configuration, take the place of the control socket, bind the redirect listeners, detach,
+//! and only then make the poll and the first thread, since neither survives a fork. Whatever fails before the daemon
+//! answers is told by the process that was started.
 
+mod accept;
+mod browser;
+mod control;
 pub mod endpoint;
+mod event_loop;
+mod hooks;
+mod lines;
+mod listeners;
+mod outbox;
+mod page;
+pub mod paths;
 #[cfg(test)]
 mod pki;
 pub mod proxy;
+mod redirect;
+mod request_head;
 pub mod roots;
+mod slab;
+mod source;
+mod staging;
 pub mod tls;
 pub mod wire;
+
+use std::{os::unix::net::UnixListener, path::PathBuf};
+
+use self::{
+    event_loop::{EventLoop, Parts},
+    listeners::Listeners,
+    staging::Staged,
+};
+use crate::{
+    engine::ExitReason,
+    sys::{
+        daemon::{self, Detached, Outcome},
+        log::{Level, Log},
+        notify::{self, Notify},
+        place::Environment,
+        process::Output,
+        sandbox::{self, Inherited},
+        socket::ControlSocket,
+        user,
+    },
+};
+
+/// Most clients of the control socket at once: `show -w` of every script and status bar of a user, many times over.
+const MAX_CLIENTS: usize = 1024;
+
+/// Most browsers at once: those that wait for an outcome, and connections made ahead.
+const MAX_BROWSERS: usize = 64;
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// Whether to stay in the foreground and log to stderr.
+    pub foreground: bool,
+    /// How often `-v` was given.
+    pub verbosity: usize,
+}
+
+/// Starts the server. Returns when the daemon answers, or in the foreground and in the daemon when it has stopped.
+///
+/// Each error is a message for the user.
+pub fn run(options: Options) -> Result<(), Vec<String>> {
+    // First of all: what is opened later could take the descriptor's number.
+    let passed = notify::passed_listener().map_err(|error| vec![error.to_string()])?;
+    let inherited = sandbox::harden();
+    let config_path = paths::config_path(options.config.as_deref()).map_err(|error| vec![error])?;
+    let config_path = std::path::absolute(&config_path).unwrap_or(config_path);
+    let (config, warnings) = staging::read(&config_path)?;
+    let place = Environment::read().server_place();
+    let (socket, listener) =
+        ControlSocket::open(place, user::uid(), passed).map_err(|error| vec![error.to_string()])?;
+    let staged = match staging::prepare(config, &config_path, &Listeners::default()) {
+        Ok(staged) => staged,
+        Err(errors) => {
+            socket.close();
+            return Err(errors);
+        }
+    };
+    let log = Log::to_stderr(Level::from_verbosity(options.verbosity).max(Level::Warn));
+    for warning in warnings.iter().chain(&staged.listeners.bound().warnings) {
+        log.write(Level::Warn, warning);
+    }
+    let bound = Start { config_path, staged, socket, listener, inherited, verbosity: options.verbosity };
+    if options.foreground { bound.stay() } else { bound.detach() }
+}
+
+/// Everything that is ready before it is known which process goes on with it.
+struct Start {
+    config_path: PathBuf,
+    staged: Staged,
+    socket: ControlSocket,
+    listener: UnixListener,
+    inherited: Inherited,
+    verbosity: usize,
+}
+
+impl Start {
+    fn stay(self) -> Result<(), Vec<String>> {
+        let log = Log::to_stderr(Level::from_verbosity(self.verbosity));
+        self.serve(log, Output::Stderr, None)
+    }
+
+    fn detach(self) -> Result<(), Vec<String>> {
+        let detached = match daemon::detach() {
+            Ok(detached) => detached,
+            Err(error) => {
+                self.socket.close();
+                return Err(vec![format!("the server could not detach: {error}")]);
+            }
+        };
+        match detached {
+            Detached::Parent(Outcome::Ready) => Ok(()),
+            Detached::Parent(Outcome::Failed(reason)) => Err(vec![reason]),
+            Detached::Parent(Outcome::Died(status)) => Err(vec![format!("the server ended at once: {status}")]),
+            Detached::Child(readiness) => {
+                let log = Log::to_syslog(Level::from_verbosity(self.verbosity));
+                self.serve(log, Output::Null, Some(readiness))
+            }
+        }
+    }
+
+    /// Serves until the end, and tells the waiting parent, if there is one, how the start went.
+    fn serve(self, log: Log, output: Output, parent: Option<daemon::Readiness>) -> Result<(), Vec<String>> {
+        let Start { config_path, staged, socket, listener, inherited, verbosity: _ } = self;
+        let parts = Parts {
+            config_path,
+            staged,
+            socket: &socket,
+            listener,
+            inherited,
+            output,
+            log,
+            notify: Notify::from_env(),
+            caps: (MAX_CLIENTS, MAX_BROWSERS),
+        };
+        let started = EventLoop::new(parts).and_then(|event_loop| sandbox::pledge().map(|()| event_loop));
+        let mut event_loop = match started {
+            Ok(event_loop) => event_loop,
+            Err(error) => {
+                socket.close();
+                let reason = format!("the server could not start: {error}");
+                return match parent {
+                    None => Err(vec![reason]),
+                    Some(parent) => {
+                        parent.failed(&reason);
+                        Err(Vec::new())
+                    }
+                };
+            }
+        };
+        event_loop.start();
+        if let Some(error) = parent.and_then(|parent| parent.ready().err()) {
+            log.write(Level::Warn, &format!("the terminal was not let go of: {error}"));
+        }
+        let end = event_loop.run();
+        socket.close();
+        match end {
+            Ok(ExitReason::Asked) => Ok(()),
+            Ok(ExitReason::Unsaved) => Err(vec!["the token state could not be saved".to_owned()]),
+            Err(error) => {
+                log.write(Level::Error, &format!("the server stops: {error}"));
+                Err(vec![format!("the server stopped: {error}")])
+            }
+        }
+    }
+}
+
+/// This machine's name, for the self-signed certificate.
+fn host_name() -> Option<String> {
+    None
+}

@@ -1,0 +1,357 @@
+//! The loop: waits, lets each room make events of what is ready, feeds them to the engine, performs its effects.
+//!
+//! One turn: poll until the nearest deadline; read the clocks once; rooms; events one by one, each followed by its
+//! effects; deadlines. An effect that fails at once leaves its event for the next turn, so the engine is never called
+//! from inside the drain. Everything is edge-triggered, so each room reads until nothing is left.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    time::Duration,
+};
+
+use mio::{Events, Interest, Poll, Waker, event, net::UnixListener};
+
+use super::{
+    control::Control,
+    endpoint::Endpoint,
+    hooks::Hooks,
+    proxy::ProxySettings,
+    redirect::Redirect,
+    source::Source,
+    staging::{self, Staged},
+};
+use crate::{
+    engine::{self, Effect, Engine, Event, ExitReason, Now, Readiness, Staging, Ticket, Time},
+    oauth::{Broken, Reply},
+    sys::{
+        clock::{Alarm, Clock},
+        log::{Level, Log},
+        notify::Notify,
+        process::Output,
+        random,
+        sandbox::Inherited,
+        signal::Signals,
+        socket::ControlSocket,
+        user,
+    },
+};
+
+/// Between two touches of the socket: the XDG base directory specification lets files in a runtime folder be removed
+/// after more than six hours.
+const TOUCH: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Time at the end for clients to read their last answers, and for hooks to end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Readiness taken from the poll at once.
+const EVENTS: usize = 256;
+
+/// What the loop is made of: all that start-up found or bound.
+pub(super) struct Parts<'a> {
+    /// Where the configuration is.
+    pub config_path: PathBuf,
+    /// The configuration, bound and loaded.
+    pub staged: Staged,
+    /// The control socket's lock and place.
+    pub socket: &'a ControlSocket,
+    /// The control socket's listener, not blocking.
+    pub listener: std::os::unix::net::UnixListener,
+    /// What hooks get back.
+    pub inherited: Inherited,
+    /// Where hooks print.
+    pub output: Output,
+    /// Where messages go.
+    pub log: Log,
+    /// The service manager.
+    pub notify: Notify,
+    /// Most clients of the control socket, and most browsers.
+    pub caps: (usize, usize),
+}
+
+/// The engine and everything around it.
+pub(super) struct EventLoop<'a> {
+    poll: Poll,
+    clock: Clock,
+    alarm: Alarm,
+    signals: Signals,
+    waker: Arc<Waker>,
+    engine: Engine,
+    control: Control,
+    redirect: Redirect,
+    hooks: Hooks,
+    endpoint: Endpoint,
+    proxies: ProxySettings,
+    answers: Receiver<Answer>,
+    answered: Sender<Answer>,
+    /// What happened and was not told to the engine yet.
+    events: VecDeque<Event>,
+    /// What effects brought about at once: for the next turn.
+    later: VecDeque<Event>,
+    staged: Option<(Ticket, Staged)>,
+    config_path: PathBuf,
+    socket: &'a ControlSocket,
+    touch_at: Time,
+    log: Log,
+    notify: Notify,
+    exit: Option<ExitReason>,
+}
+
+type Answer = (Ticket, Result<Reply, Broken>);
+
+impl<'a> EventLoop<'a> {
+    /// Registers everything with a new poll. To be called in the process that stays: a kqueue does not survive fork.
+    pub(super) fn new(parts: Parts<'a>) -> io::Result<Self> {
+        let Parts { config_path, mut staged, socket, listener, inherited, output, log, notify, caps } = parts;
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        let (mut clock, mut alarm, mut signals) = (Clock::new(), Alarm::new()?, Signals::new()?);
+        registry.register(&mut alarm, Source::Alarm.token(), Interest::READABLE)?;
+        registry.register(signals.receiver(), Source::Signals.token(), Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(registry, Source::Waker.token())?);
+        let control = Control::new(UnixListener::from_std(listener), user::uid(), caps.0, registry)?;
+        staged.listeners.register(registry)?;
+        let bound = staged.listeners.bound();
+        let proxies = ProxySettings::from_env();
+        let endpoint = Endpoint::new(proxies.clone(), staged.roots);
+        let (answered, answers) = mpsc::channel();
+        random::fill(&mut [0; 1])?;
+        let random = |buffer: &mut [u8]| random::fill(buffer).expect("the system had random bytes at the start");
+        let touch_at = clock.now().time + TOUCH;
+        Ok(Self {
+            poll,
+            clock,
+            alarm,
+            signals,
+            waker,
+            engine: Engine::new(staged.config, bound, Box::new(random)),
+            control,
+            redirect: Redirect::new(staged.listeners, caps.1),
+            hooks: Hooks::new(inherited, output),
+            endpoint,
+            proxies,
+            answers,
+            answered,
+            events: VecDeque::new(),
+            later: VecDeque::new(),
+            staged: None,
+            config_path,
+            socket,
+            touch_at,
+            log,
+            notify,
+            exit: None,
+        })
+    }
+
+    /// Tells the engine that everything is bound. Afterwards commands are answered as soon as the loop turns.
+    pub(super) fn start(&mut self) {
+        let now = self.clock.now();
+        self.events.push_back(Event::Started);
+        self.feed(now);
+    }
+
+    /// Turns until the engine wants to exit, and takes leave of clients and hooks.
+    pub(super) fn run(mut self) -> io::Result<ExitReason> {
+        let mut ready = Events::with_capacity(EVENTS);
+        loop {
+            if let Some(reason) = self.exit {
+                self.take_leave(&mut ready)?;
+                return Ok(reason);
+            }
+            let now = self.turn(&mut ready, None)?;
+            self.feed(now);
+            if self.engine.poll_timeout().is_some_and(|(at, _)| at <= now.time) {
+                self.engine.handle_timeout(now);
+                self.perform_effects(now);
+            }
+        }
+    }
+
+    /// Waits for the nearest deadline or `until`, and lets every room take in what happened.
+    fn turn(&mut self, ready: &mut Events, until: Option<Time>) -> io::Result<Now> {
+        let timeout = self.wait_for(until);
+        if let Err(error) = self.poll.poll(ready, timeout) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+            ready.clear();
+        }
+        let now = self.clock.now();
+        self.events.append(&mut self.later);
+        for event in ready.iter() {
+            self.dispatch(event, now.time);
+        }
+        self.expire(now.time);
+        Ok(now)
+    }
+
+    /// How long the poll may wait.
+    fn wait_for(&mut self, until: Option<Time>) -> Option<Duration> {
+        if !self.later.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now = self.clock.now().time;
+        let rooms = [self.control.deadline(), self.redirect.deadline(), self.hooks.deadline()];
+        let own = [Some((self.touch_at, "touching the socket")), until.map(|at| (at, "the end"))];
+        let engine = if until.is_some() { None } else { self.engine.poll_timeout() };
+        let nearest = rooms.into_iter().chain(own).chain([engine]).flatten().min();
+        if let Some((at, reason)) = nearest.filter(|_| self.log.takes(Level::Trace)) {
+            self.log.write(Level::Trace, &format!("next: {reason} in {:?}", at.since(now)));
+        }
+        self.alarm.poll_timeout(now, nearest.map(|(at, _)| at))
+    }
+
+    /// Hands what the poll says to the room that it is about.
+    fn dispatch(&mut self, ready: &event::Event, now: Time) {
+        let Some(source) = Source::of(ready.token()) else { return };
+        let (registry, events) = (self.poll.registry(), &mut self.events);
+        match source {
+            Source::Alarm => self.alarm.drain(),
+            Source::Signals => self.take_signals(now),
+            Source::Waker => {
+                events.extend(self.answers.try_iter().map(|(ticket, outcome)| Event::Answer { ticket, outcome }));
+            }
+            Source::ControlListener => self.control.accept(registry, now, &self.log),
+            Source::RedirectListener(number) => self.redirect.accept(number, registry, now, &self.log),
+            Source::Control(slot) => self.control.ready(slot, ready, registry, now, events),
+            Source::Redirect(slot) => self.redirect.ready(slot, ready, now, events),
+            Source::ChildStdin(slot) => self.hooks.feed(slot),
+            Source::ChildStdout(slot) => self.hooks.read(slot, now, &self.log, events),
+        }
+    }
+
+    fn take_signals(&mut self, now: Time) {
+        let came = self.signals.take();
+        if came.child {
+            self.hooks.reap(now, &self.log, &mut self.events);
+        }
+        if came.hangup {
+            self.events.push_back(Event::Hangup);
+        }
+        if came.terminate {
+            self.events.push_back(Event::Shutdown);
+        }
+    }
+
+    /// Does what is due in the rooms.
+    fn expire(&mut self, now: Time) {
+        let (registry, events) = (self.poll.registry(), &mut self.events);
+        self.control.expire(registry, now, &self.log, events);
+        self.redirect.expire(registry, now, &self.log, events);
+        self.hooks.expire(now, &self.log, events);
+        if self.touch_at <= now {
+            self.touch_at = now + TOUCH;
+            if let Err(error) = self.socket.touch() {
+                self.log.write(Level::Warn, &format!("the socket could not be marked as in use: {error}"));
+            }
+        }
+    }
+
+    /// Tells the engine everything that happened, one event after the other, and does what it wants.
+    fn feed(&mut self, now: Now) {
+        while let Some(event) = self.events.pop_front() {
+            self.engine.handle_event(event, now);
+            self.perform_effects(now);
+        }
+    }
+
+    fn perform_effects(&mut self, now: Now) {
+        while let Some(effect) = self.engine.poll_effect() {
+            self.perform(effect, now.time);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, now: Time) {
+        let (registry, later) = (self.poll.registry(), &mut self.later);
+        match effect {
+            Effect::Notice { conn, notice } => self.control.notice(conn, &notice, registry, now, later),
+            Effect::Respond { conn, response } => self.control.respond(conn, &response, registry, now, later),
+            Effect::Page { conn, page } => self.redirect.show(conn, &page, now, later),
+            Effect::Call { ticket, call } => {
+                let (answered, waker) = (self.answered.clone(), self.waker.clone());
+                self.endpoint.send(call, move |outcome| {
+                    // Both fail only when the loop is gone, and nobody wants to know any more.
+                    let _ = answered.send((ticket, outcome));
+                    let _ = waker.wake();
+                });
+            }
+            Effect::Run { ticket, run } => self.hooks.run(ticket, run, registry, now, &self.log, later),
+            Effect::Kill { ticket } => self.hooks.kill(ticket, now, &self.log),
+            Effect::Stage { ticket } => self.stage(ticket),
+            Effect::Adopt { ticket } => self.adopt(ticket, now),
+            Effect::Discard { ticket } => {
+                self.staged.take_if(|(staged, _)| *staged == ticket);
+            }
+            Effect::Notify(readiness) => match readiness {
+                Readiness::Ready => self.notify.ready(),
+                Readiness::Reloading => self.notify.reloading(),
+                Readiness::Stopping => self.notify.stopping(),
+            },
+            Effect::Log { level, line } => self.log.write(log_level(level), &line),
+            Effect::Exit(reason) => self.exit = Some(reason),
+        }
+    }
+
+    fn stage(&mut self, ticket: Ticket) {
+        // Left by a staging that was neither adopted nor discarded: its ports may be wanted again.
+        self.staged = None;
+        let result = match self.prepare() {
+            Ok(staged) => {
+                let staging = Staging { config: staged.config.clone(), bound: staged.listeners.bound() };
+                self.staged = Some((ticket, staged));
+                Ok(Box::new(staging))
+            }
+            Err(errors) => Err(errors),
+        };
+        self.later.push_back(Event::Staged { ticket, result });
+    }
+
+    fn prepare(&self) -> Result<Staged, Vec<String>> {
+        let (config, warnings) = staging::read(&self.config_path)?;
+        let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners())?;
+        staged.listeners.register(self.poll.registry()).map_err(|error| vec![format!("redirect listener: {error}")])?;
+        for warning in warnings.iter().chain(&staged.listeners.bound().warnings) {
+            self.log.write(Level::Warn, warning);
+        }
+        Ok(staged)
+    }
+
+    fn adopt(&mut self, ticket: Ticket, now: Time) {
+        let Some((_, staged)) = self.staged.take_if(|(staged, _)| *staged == ticket) else {
+            return self.log.write(Level::Error, "a configuration was to be taken that is not there");
+        };
+        // Calls under way keep the roots they began with.
+        self.endpoint = Endpoint::new(self.proxies.clone(), staged.roots);
+        self.redirect.adopt(staged.listeners, self.poll.registry(), now, &self.log);
+    }
+
+    /// Lets clients read their answers and hooks end, but not for long.
+    fn take_leave(&mut self, ready: &mut Events) -> io::Result<()> {
+        let until = self.clock.now().time + FAREWELL;
+        self.hooks.terminate_all(until - FAREWELL);
+        self.later.clear();
+        let mut now = until - FAREWELL;
+        while now < until && !(self.control.is_flushed() && self.redirect.is_flushed() && self.hooks.have_ended()) {
+            now = self.turn(ready, Some(until))?.time;
+            self.events.clear();
+        }
+        self.hooks.kill_all();
+        Ok(())
+    }
+}
+
+fn log_level(level: engine::Level) -> Level {
+    match level {
+        engine::Level::Error => Level::Error,
+        engine::Level::Warn => Level::Warn,
+        engine::Level::Info => Level::Info,
+        engine::Level::Debug => Level::Debug,
+        engine::Level::Trace => Level::Trace,
+    }
+}

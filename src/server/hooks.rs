@@ -1,0 +1,344 @@
+//! The hooks' children: started by the shell, fed and read through the loop, and ended with their process groups.
+//!
+//! | phase | what happens | next phase |
+//! | --- | --- | --- |
+//! | `Running` | it exits, and its stdout is at its end or not kept | told |
+//! | `Running` | it exits, but a background process still holds its stdout open | `Draining` |
+//! | `Running` | its time is up, it prints too much, or [`Effect::Kill`](crate::engine::Effect::Kill) | `Ending`: SIGTERM |
+//! | `Draining` | end of its stdout, or a second later | told, with what came |
+//! | `Ending` | two seconds later | `Killed`: SIGKILL |
+//! | `Killed` | it is reaped | told |
+//!
+//! Signals go to the whole group. An `Ending` child is not reaped before SIGKILL is sent, so that its number, which is
+//! the group's, stays its own. What a hook leaves in the background when it exits in time is left alone.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read},
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    time::Duration,
+};
+
+use mio::{Interest, Registry};
+use zeroize::Zeroize;
+
+use super::{outbox::Outbox, source::Source};
+use crate::{
+    engine::{ChildEnd, Event, Hook, Run, Ticket, Time},
+    secret::Secret,
+    sys::{
+        log::{Level, Log},
+        process::{self, Input, Output, Running, Signal, Spawn},
+        sandbox::Inherited,
+    },
+};
+
+/// Time between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Time after a child's exit in which what others still print to its stdout counts as its own.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Bytes read at once.
+const READ_SIZE: usize = 16 * 1024;
+
+/// The children that run.
+pub(super) struct Hooks {
+    children: Vec<Option<Child>>,
+    inherited: Inherited,
+    /// Where output goes that is not kept.
+    output: Output,
+}
+
+struct Child {
+    ticket: Ticket,
+    hook: Hook,
+    running: Running,
+    input: Outbox,
+    /// What is kept of its stdout.
+    captured: Vec<u8>,
+    capture: usize,
+    phase: Phase,
+}
+
+enum Phase {
+    Running { until: Option<Time> },
+    Draining { status: ExitStatus, until: Time },
+    Ending { kill_at: Time, end: ChildEnd },
+    Killed { end: ChildEnd },
+}
+
+impl Hooks {
+    /// No children yet. They get the limits of `inherited`, and print to `output` what is not kept.
+    pub(super) fn new(inherited: Inherited, output: Output) -> Self {
+        Self { children: Vec::new(), inherited, output }
+    }
+
+    /// Starts a hook. Where that fails, the end joins `events`.
+    pub(super) fn run(
+        &mut self,
+        ticket: Ticket,
+        run: Run,
+        registry: &Registry,
+        now: Time,
+        log: &Log,
+        events: &mut VecDeque<Event>,
+    ) {
+        let slot = self.children.iter().position(Option::is_none).unwrap_or(self.children.len());
+        match self.start(slot, ticket, run, registry, now, log) {
+            Ok(child) if slot < self.children.len() => self.children[slot] = Some(child),
+            Ok(child) => self.children.push(Some(child)),
+            Err(reason) => events.push_back(Event::Exited { ticket, end: ChildEnd::NotStarted(reason) }),
+        }
+    }
+
+    fn start(
+        &self,
+        slot: usize,
+        ticket: Ticket,
+        run: Run,
+        registry: &Registry,
+        now: Time,
+        log: &Log,
+    ) -> Result<Child, String> {
+        let environment: Vec<(&str, &str)> =
+            run.env.iter().map(|(name, value)| (*name, value.expose().as_str())).collect();
+        let spawn = Spawn {
+            command: &run.command,
+            environment: &environment,
+            stdin: if run.stdin.is_some() { Input::Pipe } else { Input::Null },
+            stdout: if run.capture > 0 { Output::Pipe } else { self.output },
+            stderr: self.output,
+        };
+        let mut running = process::spawn(&spawn, self.inherited).map_err(|error| error.to_string())?;
+        if let Err(error) = register(&mut running, slot, registry) {
+            process::kill_group(running.child.id(), Signal::Kill);
+            // It is gone with SIGKILL: the wait is as short as its end.
+            let _ = running.child.wait();
+            return Err(error.to_string());
+        }
+        log.write(Level::Debug, &format!("{}: started as process {}", run.hook, running.child.id()));
+        let mut input = Outbox::default();
+        if let Some(stdin) = &run.stdin {
+            input.push(stdin.expose().as_bytes());
+        }
+        let phase = Phase::Running { until: run.limit.map(|limit| now + limit) };
+        let mut child =
+            Child { ticket, hook: run.hook, running, input, captured: Vec::new(), capture: run.capture, phase };
+        child.feed();
+        Ok(child)
+    }
+
+    /// Writes to the child in `slot` what it has room for.
+    pub(super) fn feed(&mut self, slot: usize) {
+        if let Some(Some(child)) = self.children.get_mut(slot) {
+            child.feed();
+        }
+    }
+
+    /// Reads what the child in `slot` printed.
+    pub(super) fn read(&mut self, slot: usize, now: Time, log: &Log, events: &mut VecDeque<Event>) {
+        let Some(Some(child)) = self.children.get_mut(slot) else { return };
+        child.read(now, log);
+        self.settle(slot, events, log);
+    }
+
+    /// Finds out which children have ended, after SIGCHLD.
+    pub(super) fn reap(&mut self, now: Time, log: &Log, events: &mut VecDeque<Event>) {
+        for slot in 0..self.children.len() {
+            let Some(Some(child)) = self.children.get_mut(slot) else { continue };
+            child.reap(now, log);
+            self.settle(slot, events, log);
+        }
+    }
+
+    /// Ends a hook's process group.
+    pub(super) fn kill(&mut self, ticket: Ticket, now: Time, log: &Log) {
+        let child = self.children.iter_mut().flatten().find(|child| child.ticket == ticket);
+        if let Some(child) = child.filter(|child| matches!(child.phase, Phase::Running { .. })) {
+            log.write(Level::Debug, &format!("{}: not needed any more", child.hook));
+            child.terminate(ChildEnd::Killed, now);
+        }
+    }
+
+    /// The next deadline and what it is for.
+    pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
+        self.children.iter().flatten().filter_map(Child::deadline).map(|at| (at, "a hook")).min()
+    }
+
+    /// Does what is due.
+    pub(super) fn expire(&mut self, now: Time, log: &Log, events: &mut VecDeque<Event>) {
+        for slot in 0..self.children.len() {
+            let Some(Some(child)) = self.children.get_mut(slot) else { continue };
+            if child.deadline().is_some_and(|at| at <= now) {
+                child.expire(now, log);
+                self.settle(slot, events, log);
+            }
+        }
+    }
+
+    /// Asks every hook to end but `startup_cmd`, because this process will.
+    pub(super) fn terminate_all(&mut self, now: Time) {
+        for child in self.doomed() {
+            if matches!(child.phase, Phase::Running { .. }) {
+                child.terminate(ChildEnd::Killed, now);
+            }
+        }
+    }
+
+    /// Whether every hook has ended but `startup_cmd`. From now on numbers may be used again.
+    pub(super) fn have_ended(&mut self) -> bool {
+        let ended = |child: &mut Child| child.running.child.try_wait().is_ok_and(|status| status.is_some());
+        self.doomed().all(ended)
+    }
+
+    /// Ends what is left of every hook but `startup_cmd`.
+    pub(super) fn kill_all(&mut self) {
+        for child in self.doomed() {
+            process::kill_group(child.running.child.id(), Signal::Kill);
+        }
+    }
+
+    fn doomed(&mut self) -> impl Iterator<Item = &mut Child> {
+        let others = |child: &&mut Child| match child.hook {
+            Hook::Startup => false,
+            Hook::AuthNotify
+            | Hook::ErrorNotify
+            | Hook::ClientSecret
+            | Hook::TokenEvent
+            | Hook::TransientErrorIf
+            | Hook::Persist
+            | Hook::Restore => true,
+        };
+        self.children.iter_mut().flatten().filter(others)
+    }
+
+    /// Tells the end of the child in `slot`, if it has come.
+    fn settle(&mut self, slot: usize, events: &mut VecDeque<Event>, log: &Log) {
+        let Some(place) = self.children.get_mut(slot) else { return };
+        let Some(child) = place.take_if(|child| child.is_over()) else { return };
+        let ticket = child.ticket;
+        let hook = child.hook;
+        let end = child.into_end();
+        if let ChildEnd::Exited { status, .. } = &end {
+            log.write(Level::Debug, &format!("{hook}: ended with status {status}"));
+        }
+        events.push_back(Event::Exited { ticket, end });
+    }
+}
+
+impl Child {
+    fn feed(&mut self) {
+        let Some(stdin) = &mut self.running.stdin else { return };
+        // Who does not want to read need not: that alone is no failure.
+        if self.input.flush(stdin).is_err() || self.input.is_empty() {
+            self.running.stdin = None;
+            self.input = Outbox::default();
+        }
+    }
+
+    fn read(&mut self, now: Time, log: &Log) {
+        let mut buffer = [0; READ_SIZE];
+        while let Some(stdout) = &mut self.running.stdout {
+            match stdout.read(&mut buffer) {
+                Ok(0) => self.running.stdout = None,
+                Ok(count) if self.captured.len() + count > self.capture => self.stop_reading(now, log),
+                Ok(count) => self.captured.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.running.stdout = None,
+            }
+        }
+        buffer.zeroize();
+    }
+
+    fn stop_reading(&mut self, now: Time, log: &Log) {
+        self.running.stdout = None;
+        log.write(Level::Warn, &format!("{}: printed more than {} bytes: ended", self.hook, self.capture));
+        match self.phase {
+            Phase::Running { .. } => self.terminate(ChildEnd::TooMuch, now),
+            Phase::Draining { .. } => self.phase = Phase::Killed { end: ChildEnd::TooMuch },
+            Phase::Ending { .. } | Phase::Killed { .. } => {}
+        }
+    }
+
+    fn reap(&mut self, now: Time, log: &Log) {
+        match self.phase {
+            Phase::Running { .. } => {}
+            Phase::Draining { .. } | Phase::Ending { .. } | Phase::Killed { .. } => return,
+        }
+        if let Ok(Some(status)) = self.running.child.try_wait() {
+            self.running.stdin = None;
+            self.phase = Phase::Draining { status, until: now + DRAIN };
+            self.read(now, log);
+        }
+    }
+
+    fn terminate(&mut self, end: ChildEnd, now: Time) {
+        process::kill_group(self.running.child.id(), Signal::Terminate);
+        self.phase = Phase::Ending { kill_at: now + GRACE, end };
+    }
+
+    fn expire(&mut self, now: Time, log: &Log) {
+        let old = std::mem::replace(&mut self.phase, Phase::Killed { end: ChildEnd::Killed });
+        match old {
+            Phase::Running { .. } => {
+                log.write(Level::Warn, &format!("{}: its time is up: its process group gets SIGTERM", self.hook));
+                self.terminate(ChildEnd::Killed, now);
+            }
+            Phase::Draining { status, until } => {
+                self.running.stdout = None;
+                self.phase = Phase::Draining { status, until };
+            }
+            Phase::Ending { end, .. } => {
+                // Most have ended long before and only wait to be reaped.
+                process::kill_group(self.running.child.id(), Signal::Kill);
+                self.phase = Phase::Killed { end };
+            }
+            Phase::Killed { end } => self.phase = Phase::Killed { end },
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Running { until } => *until,
+            Phase::Draining { until, .. } => Some(*until),
+            Phase::Ending { kill_at, .. } => Some(*kill_at),
+            Phase::Killed { .. } => None,
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        match self.phase {
+            Phase::Running { .. } | Phase::Ending { .. } => false,
+            Phase::Draining { .. } => self.running.stdout.is_none(),
+            Phase::Killed { .. } => self.running.child.try_wait().map_or(true, |status| status.is_some()),
+        }
+    }
+
+    fn into_end(self) -> ChildEnd {
+        match self.phase {
+            Phase::Running { .. } => ChildEnd::Killed,
+            Phase::Draining { status, .. } => {
+                ChildEnd::Exited { status: status_of(status), stdout: Secret::new(self.captured) }
+            }
+            Phase::Ending { end, .. } | Phase::Killed { end } => end,
+        }
+    }
+}
+
+fn register(running: &mut Running, slot: usize, registry: &Registry) -> io::Result<()> {
+    if let Some(stdin) = &mut running.stdin {
+        registry.register(stdin, Source::ChildStdin(slot).token(), Interest::WRITABLE)?;
+    }
+    if let Some(stdout) = &mut running.stdout {
+        registry.register(stdout, Source::ChildStdout(slot).token(), Interest::READABLE)?;
+    }
+    Ok(())
+}
+
+/// The status as a shell tells it: 128 and the signal's number where one ended the process.
+fn status_of(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
