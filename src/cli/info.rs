@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::{
     client::{Client, Deadline, LIMIT, judge},
     command::Arguments,
-    config_file::config_path,
     failure::Failure,
     output,
 };
 use crate::{
     proto::{Info, Line, Request, Response},
+    server::paths,
     sys::place::Environment,
 };
 
@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             None
         }
     };
-    let config_file = match config_path(arguments.value("c").as_deref().map(Path::new)) {
+    let config_file = match paths::config_path(arguments.value("c").as_deref().map(Path::new)) {
         Ok(path) => Some(path.display().to_string()),
         Err(message) => {
             output::tell(&message);

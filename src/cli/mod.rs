@@ -7,7 +7,6 @@ mod auth;
 mod check;
 mod client;
 pub mod command;
-mod config_file;
 mod discover;
 mod failure;
 mod format;
@@ -22,7 +21,6 @@ mod status;
 
 use std::{ffi::OsString, process::ExitCode};
 
-pub use config_file::{config_path, read};
 pub use failure::Failure;
 
 use command::Invocation;

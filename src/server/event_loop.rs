@@ -21,6 +21,7 @@ use super::{
     control::Control,
     endpoint::Endpoint,
     hooks::Hooks,
+    paths,
     proxy::ProxySettings,
     redirect::Redirect,
     source::Source,
@@ -313,7 +314,7 @@ impl<'a> EventLoop<'a> {
     }
 
     fn prepare(&self) -> Result<Staged, Vec<String>> {
-        let (config, warnings) = staging::read(&self.config_path)?;
+        let (config, warnings) = paths::read_checked(&self.config_path)?;
         let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners())?;
         staged.listeners.register(self.poll.registry()).map_err(|error| vec![format!("redirect listener: {error}")])?;
         for warning in warnings.iter().chain(&staged.listeners.bound().warnings) {

@@ -74,7 +74,7 @@ pub fn run(options: Options) -> Result<(), Vec<String>> {
     let inherited = sandbox::harden();
     let config_path = paths::config_path(options.config.as_deref()).map_err(|error| vec![error])?;
     let config_path = std::path::absolute(&config_path).unwrap_or(config_path);
-    let (config, warnings) = staging::read(&config_path)?;
+    let (config, warnings) = paths::read_checked(&config_path)?;
     let place = Environment::read().server_place();
     let (socket, listener) =
         ControlSocket::open(place, user::uid(), passed).map_err(|error| vec![error.to_string()])?;

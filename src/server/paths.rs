@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{ClientSecret, Config};
+use crate::config::{self, ClientSecret, Config};
 
 /// Longest configuration that is read, in bytes: a thousand accounts have some hundred KiB.
 const MAX_SIZE: u64 = 1024 * 1024;
@@ -24,8 +24,21 @@ pub fn config_path(option: Option<&Path>) -> Result<PathBuf, String> {
     choose(option, variable("XDG_CONFIG_HOME"), variable("HOME"))
 }
 
-/// Reads the configuration at `path`. An error is one message for the user.
-pub fn read_config(path: &Path) -> Result<String, String> {
+/// Reads and checks the configuration at `path`, with what is questionable about it. Each error or warning is a
+/// message for the user, which may have its source line as a second line.
+pub fn read_checked(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
+    let text = read_config(path).map_err(|error| vec![error])?;
+    let file = path.display().to_string();
+    let config =
+        config::parse(&text).map_err(|faults| faults.0.iter().map(|fault| fault.render(&file)).collect::<Vec<_>>())?;
+    let mut warnings: Vec<String> =
+        config::warnings(&config).iter().map(|warning| format!("{file}: {warning}")).collect();
+    warnings.extend(mode_warning(path, &config));
+    Ok((config, warnings))
+}
+
+/// Reads the text of the configuration at `path`. An error is one message for the user.
+fn read_config(path: &Path) -> Result<String, String> {
     let named = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
     let mut bytes = Vec::new();
     match File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)) {
@@ -46,7 +59,7 @@ pub fn read_config(path: &Path) -> Result<String, String> {
 }
 
 /// Warns of a file that shows a client secret to others.
-pub fn mode_warning(path: &Path, config: &Config) -> Option<String> {
+fn mode_warning(path: &Path, config: &Config) -> Option<String> {
     let secret = config.accounts.iter().any(|account| matches!(account.client_secret, ClientSecret::Text(_)));
     let mode = fs::metadata(path).ok()?.mode();
     (secret && mode & OTHERS_READ != 0).then(|| {

@@ -4,10 +4,9 @@ use std::{env, path::Path};
 
 use super::{
     listeners::Listeners,
-    paths,
     roots::{self, Roots},
 };
-use crate::config::{self, Config};
+use crate::config::Config;
 
 /// A configuration with all that it needs from the system.
 pub(super) struct Staged {
@@ -17,19 +16,6 @@ pub(super) struct Staged {
     pub(super) listeners: Listeners,
     /// The roots that its endpoints are believed by.
     pub(super) roots: Roots,
-}
-
-/// Reads and checks the configuration at `path`, with what is questionable about it. Each error or warning is a
-/// message for the user, which may have its source line as a second line.
-pub(super) fn read(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
-    let text = paths::read_config(path).map_err(|error| vec![error])?;
-    let file = path.display().to_string();
-    let config =
-        config::parse(&text).map_err(|faults| faults.0.iter().map(|fault| fault.render(&file)).collect::<Vec<_>>())?;
-    let mut warnings: Vec<String> =
-        config::warnings(&config).iter().map(|warning| format!("{file}: {warning}")).collect();
-    warnings.extend(paths::mode_warning(path, &config));
-    Ok((config, warnings))
 }
 
 /// Binds and loads what `config`, which was read from `path`, needs and `present` does not have yet.
