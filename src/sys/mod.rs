@@ -9,12 +9,14 @@ pub mod daemon;
 pub mod directory;
 pub mod local_time;
 pub mod log;
+pub mod notify;
 pub mod place;
 pub mod process;
 pub mod random;
 pub mod sandbox;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 pub mod user;
 pub mod wipe;
 
