@@ -1,0 +1,144 @@
+#!/bin/sh
+# Type-checks or links pizauth for FreeBSD, NetBSD, OpenBSD and macOS, from Linux.
+#
+#     tests/cross.sh check|link [TARGET...]
+#
+# TARGET is a Rust target, and all four without any. The standard library is built from source by Debian's rustc-web,
+# and zig stands in for each system's C compiler, linker and C library. `link` builds the release executables, says
+# how big they are, and looks at what file(1) thinks of them.
+#
+# Tools and builds are kept in $PIZAUTH_CACHE, or ~/.cache/pizauth-cross. A tool that is missing and cannot be had is
+# named and the rest skipped; with CI=true, Debian's packages are installed, and a failure is a failure.
+set -eu
+
+cache=${PIZAUTH_CACHE:-$HOME/.cache/pizauth-cross}
+all="x86_64-unknown-freebsd x86_64-unknown-netbsd x86_64-unknown-openbsd aarch64-apple-darwin"
+
+usage() {
+	echo "usage: tests/cross.sh check|link [TARGET...]" >&2
+	exit 2
+}
+
+# The tool $1 cannot be had.
+missing() {
+	if [ "${CI:-}" = true ]; then
+		echo "cross: no $1" >&2
+		exit 1
+	fi
+	echo "skipped: no $1"
+	exit 0
+}
+
+# Makes sure of the Debian package $1: the rest is a command that succeeds where it is there.
+package() {
+	name=$1
+	shift
+	if "$@" >/dev/null 2>&1; then return; fi
+	if [ "${CI:-}" = true ]; then
+		apt-get update -qq >&2
+		apt-get install -y -qq --no-install-recommends "$name" >&2
+	fi
+	"$@" >/dev/null 2>&1 || missing "$name"
+}
+
+# The name that zig has for the target $1.
+zig_target() {
+	case $1 in
+	x86_64-unknown-freebsd) echo x86_64-freebsd ;;
+	x86_64-unknown-netbsd) echo x86_64-netbsd ;;
+	x86_64-unknown-openbsd) echo x86_64-openbsd ;;
+	aarch64-apple-darwin) echo aarch64-macos ;;
+	*)
+		echo "cross: unknown target $1" >&2
+		exit 2
+		;;
+	esac
+}
+
+# What file(1) must say of an executable for the target $1.
+kind() {
+	case $1 in
+	*-freebsd) echo 'ELF 64-bit LSB .*x86-64.*FreeBSD' ;;
+	*-netbsd) echo 'ELF 64-bit LSB .*x86-64.*(NetBSD|ld\.elf_so)' ;;
+	*-openbsd) echo 'ELF 64-bit LSB .*x86-64.*(OpenBSD|ld\.so)' ;;
+	*-darwin) echo 'Mach-O 64-bit arm64 .*executable' ;;
+	esac
+}
+
+# Writes the compiler and the archiver for the target $1, whose name for zig is $2.
+write_tools() {
+	mkdir -p "$cache/bin"
+	cat >"$cache/bin/cc-$1" <<EOF
+#!/bin/sh
+# zig has no stub for some libraries that Rust names and this program does not use, and takes the target from here.
+for argument do
+	shift
+	case \$argument in
+	--target=* | -lmemstat | -lkvm | -lprocstat | -ldevstat | -lutil | -liconv) ;;
+	*) set -- "\$@" "\$argument" ;;
+	esac
+done
+exec "$cache/venv/bin/python" -m ziglang cc -target $2 "\$@"
+EOF
+	cat >"$cache/bin/ar-$1" <<EOF
+#!/bin/sh
+exec "$cache/venv/bin/python" -m ziglang ar "\$@"
+EOF
+	chmod +x "$cache/bin/cc-$1" "$cache/bin/ar-$1"
+}
+
+# Runs cargo with the arguments after $1 for the target $1.
+cross_cargo() {
+	target=$1
+	shift
+	lower=$(echo "$target" | tr - _)
+	upper=$(echo "$lower" | tr '[:lower:]' '[:upper:]')
+	# Zig cannot take the symbols out of a Mach-O file, and Apple's strip is not here.
+	case $target in *-darwin) strip=none ;; *) strip=symbols ;; esac
+	env PATH="/usr/bin:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+		CARGO_TARGET_DIR="$cache/target" CARGO_PROFILE_RELEASE_STRIP=$strip ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
+		"CC_$lower=$cache/bin/cc-$target" "AR_$lower=$cache/bin/ar-$target" \
+		"CARGO_TARGET_${upper}_LINKER=$cache/bin/cc-$target" \
+		/usr/bin/cargo "$@" -Zbuild-std=std,panic_unwind --target "$target"
+}
+
+[ $# -ge 1 ] || usage
+mode=$1
+shift
+case $mode in check | link) ;; *) usage ;; esac
+# The names of targets have no blanks.
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $all
+for target do
+	zig_target "$target" >/dev/null
+done
+
+package rustc-web test -x /usr/bin/rustc
+package cargo-web test -x /usr/bin/cargo
+package rust-web-src test -e "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml"
+[ "$mode" = check ] || package file test -x /usr/bin/file
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+if ! "$cache/venv/bin/python" -m ziglang version >/dev/null 2>&1; then
+	package python3-venv python3 -c 'import ensurepip'
+	python3 -m venv "$cache/venv"
+	"$cache/venv/bin/pip" install -q ziglang >&2 || missing ziglang
+fi
+
+cd "$(dirname "$0")/.."
+for target do
+	write_tools "$target" "$(zig_target "$target")"
+	if [ "$mode" = check ]; then
+		cross_cargo "$target" check --locked --all-features
+		echo "$target: checked"
+		continue
+	fi
+	cross_cargo "$target" build --locked --release
+	executable=$cache/target/$target/release/pizauth
+	found=$(file -b "$executable")
+	echo "$found" | grep -Eq "$(kind "$target")" || {
+		echo "cross: $target gave: $found" >&2
+		exit 1
+	}
+	echo "$target: linked, $(($(wc -c <"$executable"))) bytes, $found"
+done
