@@ -143,7 +143,7 @@ fn keeping_errno(action: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{File, OpenOptions};
+    use std::fs::File;
     use std::io::{Read, Write};
     use std::os::fd::FromRawFd;
     use std::os::unix::process::CommandExt;
@@ -157,18 +157,13 @@ mod tests {
 
     /// A pseudo-terminal: the side of the keyboard, and the other.
     fn pair() -> (File, File) {
-        let mut name = [0_u8; 64];
-        // SAFETY: the descriptor is new; the buffer is valid for the length given with it.
-        let keyboard = unsafe {
-            let keyboard = check(libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY)).unwrap();
-            check(libc::grantpt(keyboard)).unwrap();
-            check(libc::unlockpt(keyboard)).unwrap();
-            assert_eq!(libc::ptsname_r(keyboard, name.as_mut_ptr().cast(), name.len()), 0);
-            File::from_raw_fd(keyboard)
-        };
-        let name = std::ffi::CStr::from_bytes_until_nul(&name).unwrap().to_str().unwrap();
-        let terminal = OpenOptions::new().read(true).write(true).open(name).unwrap();
-        (keyboard, terminal)
+        let (mut keyboard, mut terminal) = (-1, -1);
+        let none = ptr::null_mut();
+        // SAFETY: both descriptors are valid for writing, and new where the call succeeds; nothing else is asked for.
+        unsafe {
+            check(libc::openpty(&mut keyboard, &mut terminal, none, ptr::null_mut(), ptr::null_mut())).unwrap();
+            (File::from_raw_fd(keyboard), File::from_raw_fd(terminal))
+        }
     }
 
     /// Starts `a_program_that_waits_for_a_paste` in the foreground of `terminal`.
