@@ -3,9 +3,22 @@
 //! Text comes in from the caller (`parse`), never from a file: reading and PEM loading are the server's.
 //! `lex` cuts the text into tokens, `parse` follows the grammar, `options` is the one table of what may be said.
 
+mod binding;
+mod diagnostic;
+mod lex;
+mod options;
+mod parse;
+mod rules;
+#[cfg(test)]
+mod tests;
+
 use std::{path::PathBuf, time::Duration};
 
-use crate::secret::Secret;
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use options::{Kind, OPTIONS, OptionRow, Scope, find_option, option_names};
+pub use rules::warnings;
+
+use crate::{oauth::uri, secret::Secret};
 
 /// A whole configuration in which every rule of pizauth.conf(5) holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,4 +142,140 @@ pub enum Grant {
     DeviceCode,
     /// Without a user (RFC 6749 s4.4).
     ClientCredentials,
+}
+
+/// What an account's `redirect_uri` asks of the listeners, its parts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedirectTarget<'a> {
+    /// Whether its scheme is https, else it is http.
+    pub is_https: bool,
+    /// Host, an IPv6 address in brackets.
+    pub host: &'a str,
+    /// Whether the host is this machine, so that the listener's port is put in.
+    pub is_loopback: bool,
+    /// Path; an empty one is `/`.
+    pub path: &'a str,
+    /// Query that a redirect must bring back.
+    pub query: Option<&'a str>,
+}
+
+/// Reads a configuration, applies every default and checks every rule; on failure tells all that is wrong at once.
+pub fn parse(text: &str) -> Result<Config, Diagnostics> {
+    let mut parsed = parse::read(text);
+    let tokens = std::mem::take(&mut parsed.tokens);
+    rules::build(parsed).map_err(|mut faults| {
+        faults.sort_by_key(|fault| fault.offset);
+        faults.truncate(parse::MAX_FAULTS);
+        if let Some(last) = faults.get_mut(parse::MAX_FAULTS - 1) {
+            last.message = "too many errors: the rest is not shown".to_owned();
+        }
+        let source = diagnostic::Source { text, tokens: &tokens };
+        Diagnostics(faults.into_iter().map(|fault| source.diagnose(fault)).collect())
+    })
+}
+
+/// Reads a time as the configuration and the command line write it: digits, then `s`, `m`, `h` or `d`.
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let digits = text.strip_suffix(['s', 'm', 'h', 'd'])?;
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let unit = match text.as_bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 60 * 60,
+        _ => 24 * 60 * 60,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_secs)
+}
+
+/// Writes `text` as a string of the configuration: the one function that quotes.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted.push('"');
+    quoted
+}
+
+impl Config {
+    /// The account of that name.
+    pub fn account(&self, name: &str) -> Option<&Account> {
+        let at = self.accounts.binary_search_by(|account| account.name.as_str().cmp(name)).ok()?;
+        self.accounts.get(at)
+    }
+
+    /// Whether the HTTP listener runs: where `http_listen` is set, or where it may get an account's redirect.
+    pub fn wants_http(&self) -> bool {
+        let may_get_redirect = |account: &Account| {
+            account.uses_redirect() && account.redirect().is_some_and(|target| !target.is_https || !target.is_loopback)
+        };
+        match self.http_listen {
+            Listen::Off => false,
+            Listen::Address(_) => true,
+            Listen::Default => self.accounts.iter().any(may_get_redirect),
+        }
+    }
+
+    /// Whether the HTTPS listener runs: where `https_listen` is set, or an account has an https `redirect_uri`.
+    pub fn wants_https(&self) -> bool {
+        let has_https =
+            |account: &Account| account.uses_redirect() && account.redirect().is_some_and(|target| target.is_https);
+        match self.https_listen {
+            Listen::Off => false,
+            Listen::Address(_) => true,
+            Listen::Default => self.accounts.iter().any(has_https),
+        }
+    }
+
+    /// Whether a `client_secret` is written in the file, so that nobody else should be able to read it.
+    pub fn holds_client_secret(&self) -> bool {
+        self.accounts.iter().any(|account| matches!(account.client_secret, ClientSecret::Text(_)))
+    }
+}
+
+impl Account {
+    /// The parts of `redirect_uri`; `None` only where it is not what `parse` accepts.
+    pub fn redirect(&self) -> Option<RedirectTarget<'_>> {
+        let parts = uri::parse(&self.redirect_uri).ok()?;
+        Some(RedirectTarget {
+            is_https: parts.is_https(),
+            host: parts.host,
+            is_loopback: parts.is_loopback_host(),
+            path: if parts.path.is_empty() { "/" } else { parts.path },
+            query: parts.query,
+        })
+    }
+
+    /// Whether authorizations may come back by a redirect.
+    pub fn uses_redirect(&self) -> bool {
+        match self.grant {
+            Grant::AuthorizationCode => true,
+            Grant::DeviceCode => self.auth_uri.is_some(),
+            Grant::ClientCredentials => false,
+        }
+    }
+
+    /// Whether only the HTTP listener can get this account's redirects.
+    pub fn needs_http(&self) -> bool {
+        self.grant == Grant::AuthorizationCode
+            && self.redirect().is_some_and(|target| target.is_loopback && !target.is_https)
+    }
+
+    /// Whether only the HTTPS listener can get this account's redirects.
+    pub fn needs_https(&self) -> bool {
+        self.grant == Grant::AuthorizationCode
+            && self.redirect().is_some_and(|target| target.is_loopback && target.is_https)
+    }
+
+    /// Login name at the service that the token opens: `user`, else the login hint however it is written.
+    pub fn user(&self) -> Option<&str> {
+        let hint = || self.auth_uri_fields.iter().find(|(name, _)| name == "login_hint").map(|(_, value)| value);
+        self.user.as_ref().or(self.login_hint.as_ref()).or_else(hint).map(String::as_str)
+    }
 }
