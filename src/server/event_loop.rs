@@ -218,7 +218,7 @@ impl<'a> EventLoop<'a> {
             Source::Waker => {
                 events.extend(self.answers.try_iter().map(|(ticket, outcome)| Event::Answer { ticket, outcome }));
             }
-            Source::ControlListener => self.control.accept(registry, now, &self.log),
+            Source::ControlListener => self.control.accept(registry, now, &self.log, events),
             Source::RedirectListener(number) => self.redirect.accept(number, registry, now, &self.log),
             Source::Control(slot) => self.control.ready(slot, ready, registry, now, events),
             Source::Redirect(slot) => self.redirect.ready(slot, ready, now, events),
@@ -317,7 +317,7 @@ impl<'a> EventLoop<'a> {
         let (config, warnings) = paths::read_checked(&self.config_path)?;
         let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners())?;
         staged.listeners.register(self.poll.registry()).map_err(|error| vec![format!("redirect listener: {error}")])?;
-        for warning in warnings.iter().chain(&staged.listeners.bound().warnings) {
+        for warning in &warnings {
             self.log.write(Level::Warn, warning);
         }
         Ok(staged)
