@@ -2,7 +2,7 @@
 //!
 //! | phase | what happens | next phase |
 //! | --- | --- | --- |
-//! | `Idle` | a whole line | `Asked`, with [`Event::Request`] |
+//! | `Idle` | a whole line, and the last answer is written | `Asked`, with [`Event::Request`] |
 //! | `Idle` | a line that is malformed, too long or too slow | `Ending`, with an error answer |
 //! | `Idle` | end of input | closed, once everything is written |
 //! | `Asked` | the answer | `Idle`; the next line may be there already |
@@ -308,6 +308,8 @@ impl Client {
                 Phase::Asked => return Fate::Stays,
                 Phase::Ending => return self.end(now),
                 Phase::Lingering => return self.drop_input(buffer),
+                // Who does not read the last answer gets no other.
+                Phase::Idle if !self.outbox.is_empty() => return Fate::Stays,
                 Phase::Idle => {}
             }
             match self.lines.next_line() {

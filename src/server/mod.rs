@@ -179,11 +179,6 @@ fn caps(open_files: usize) -> (usize, usize) {
     ((open_files / 2).clamp(8, MAX_CLIENTS), (open_files / 8).clamp(8, MAX_BROWSERS))
 }
 
-/// This machine's name, for the self-signed certificate.
-fn host_name() -> Option<String> {
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
