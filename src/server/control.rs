@@ -201,7 +201,7 @@ impl Control {
         let fate = if ready.is_writable() { client.flush(now) } else { Fate::Stays };
         let fate = if fate == Fate::Stays { client.advance(conn, &mut self.buffer, now, events) } else { fate };
         // A kqueue tells whether both halves are closed only to who asks for room to write.
-        if client.half_closed || !client.outbox.is_empty() {
+        if !gone && fate == Fate::Stays && (client.half_closed || !client.outbox.is_empty()) {
             client.watch_writes(slot, registry);
         }
         self.settle(conn, if gone { Fate::Closes } else { fate }, events);
