@@ -2,7 +2,7 @@
 //!
 //! | phase | what happens | next phase |
 //! | --- | --- | --- |
-//! | `Idle` | a whole line | `Asked`, with [`Event::Request`] |
+//! | `Idle` | a whole line, and the last answer is written | `Asked`, with [`Event::Request`] |
 //! | `Idle` | a line that is malformed, too long or too slow | `Ending`, with an error answer |
 //! | `Idle` | end of input | closed, once everything is written |
 //! | `Asked` | the answer | `Idle`; the next line may be there already |
@@ -114,15 +114,15 @@ impl Control {
     }
 
     /// Accepts every client that waits.
-    pub(super) fn accept(&mut self, registry: &Registry, now: Time, log: &Log) {
+    pub(super) fn accept(&mut self, registry: &Registry, now: Time, log: &Log, events: &mut VecDeque<Event>) {
         self.accept_again = None;
         loop {
             match self.listener.accept() {
-                Ok((stream, _)) => self.admit(stream, registry, now, log),
+                Ok((stream, _)) => self.admit(stream, registry, now, log, events),
                 Err(error) => match AcceptFault::of(&error) {
                     AcceptFault::NothingWaits => return,
                     AcceptFault::OneIsGone => {}
-                    AcceptFault::Exhausted if self.close_oldest_silent() => {}
+                    AcceptFault::Exhausted if self.close_oldest_silent(now, events) => {}
                     AcceptFault::Exhausted | AcceptFault::Other => {
                         log.write(Level::Warn, &format!("control socket: no client accepted: {error}"));
                         self.accept_again = Some(now + RETRY_ACCEPT);
@@ -133,13 +133,20 @@ impl Control {
         }
     }
 
-    fn admit(&mut self, mut stream: UnixStream, registry: &Registry, now: Time, log: &Log) {
+    fn admit(
+        &mut self,
+        mut stream: UnixStream,
+        registry: &Registry,
+        now: Time,
+        log: &Log,
+        events: &mut VecDeque<Event>,
+    ) {
         match socket::peer_uid(&stream) {
             Ok(uid) if socket::may_speak(uid, self.uid) => {}
             Ok(uid) => return log.write(Level::Warn, &format!("control socket: user {uid} refused")),
             Err(error) => return log.write(Level::Warn, &format!("control socket: unknown user refused: {error}")),
         }
-        if self.clients.len() >= self.cap && !self.close_oldest_silent() {
+        if self.clients.len() >= self.cap && !self.close_oldest_silent(now, events) {
             let full = failure(Reason::Temporary, "too many clients wait already: try again later");
             // A new connection has room for a line; if not, nothing is lost.
             let _ = stream.write(proto::write_response(&full).expose());
@@ -163,11 +170,19 @@ impl Control {
         });
     }
 
-    /// Makes room by closing the client that has been silent for the longest time.
-    fn close_oldest_silent(&mut self) -> bool {
-        let silent = self.clients.iter().filter(|(_, client)| client.phase != Phase::Asked && client.outbox.is_empty());
-        let oldest = silent.min_by_key(|(_, client)| client.quiet_since).map(|(conn, _)| conn);
-        oldest.and_then(|conn| self.clients.remove(conn)).is_some()
+    /// Makes room by closing the client that has been silent for the longest time. One whose request has come, but was
+    /// not read yet, is not silent.
+    fn close_oldest_silent(&mut self, now: Time, events: &mut VecDeque<Event>) -> bool {
+        loop {
+            let silent = self.clients.iter().filter(|(_, client)| client.is_silent());
+            let Some((_, conn)) = silent.map(|(conn, client)| (client.quiet_since, conn)).min() else { return false };
+            let Some(client) = self.clients.of(conn) else { return false };
+            client.readable = true;
+            let fate = client.advance(conn, &mut self.buffer, now, events);
+            if fate == Fate::Closes || client.is_silent() {
+                return self.clients.remove(conn).is_some();
+            }
+        }
     }
 
     /// Takes in what the poll says of the client in `slot`.
@@ -186,7 +201,7 @@ impl Control {
         let fate = if ready.is_writable() { client.flush(now) } else { Fate::Stays };
         let fate = if fate == Fate::Stays { client.advance(conn, &mut self.buffer, now, events) } else { fate };
         // A kqueue tells whether both halves are closed only to who asks for room to write.
-        if client.half_closed || !client.outbox.is_empty() {
+        if !gone && fate == Fate::Stays && (client.half_closed || !client.outbox.is_empty()) {
             client.watch_writes(slot, registry);
         }
         self.settle(conn, if gone { Fate::Closes } else { fate }, events);
@@ -238,7 +253,7 @@ impl Control {
     /// Does what is due.
     pub(super) fn expire(&mut self, registry: &Registry, now: Time, log: &Log, events: &mut VecDeque<Event>) {
         if self.accept_again.is_some_and(|at| at <= now) {
-            self.accept(registry, now, log);
+            self.accept(registry, now, log, events);
         }
         if self.wake.is_none_or(|at| at > now) {
             return;
@@ -278,6 +293,10 @@ impl Control {
 }
 
 impl Client {
+    fn is_silent(&self) -> bool {
+        self.phase != Phase::Asked && self.outbox.is_empty()
+    }
+
     fn deadline(&self) -> Option<Time> {
         self.read_until.into_iter().chain(self.write_until).min()
     }
@@ -289,6 +308,8 @@ impl Client {
                 Phase::Asked => return Fate::Stays,
                 Phase::Ending => return self.end(now),
                 Phase::Lingering => return self.drop_input(buffer),
+                // Who does not read the last answer gets no other.
+                Phase::Idle if !self.outbox.is_empty() => return Fate::Stays,
                 Phase::Idle => {}
             }
             match self.lines.next_line() {

@@ -98,6 +98,8 @@ pub(super) struct EventLoop<'a> {
     config_path: PathBuf,
     socket: &'a ControlSocket,
     touch_at: Time,
+    /// When this turn began.
+    now: Time,
     log: Log,
     notify: Notify,
     exit: Option<ExitReason>,
@@ -123,7 +125,7 @@ impl<'a> EventLoop<'a> {
         let (answered, answers) = mpsc::channel();
         random::fill(&mut [0; 1])?;
         let random = |buffer: &mut [u8]| random::fill(buffer).expect("the system had random bytes at the start");
-        let touch_at = clock.now().time + TOUCH;
+        let now = clock.now().time;
         Ok(Self {
             poll,
             clock,
@@ -143,7 +145,8 @@ impl<'a> EventLoop<'a> {
             staged: None,
             config_path,
             socket,
-            touch_at,
+            touch_at: now + TOUCH,
+            now,
             log,
             notify,
             exit: None,
@@ -153,6 +156,7 @@ impl<'a> EventLoop<'a> {
     /// Tells the engine that everything is bound. Afterwards commands are answered as soon as the loop turns.
     pub(super) fn start(&mut self) {
         let now = self.clock.now();
+        self.now = now.time;
         self.events.push_back(Event::Started);
         self.feed(now);
     }
@@ -184,6 +188,7 @@ impl<'a> EventLoop<'a> {
             ready.clear();
         }
         let now = self.clock.now();
+        self.now = now.time;
         self.events.append(&mut self.later);
         for event in ready.iter() {
             self.dispatch(event, now.time);
@@ -197,7 +202,7 @@ impl<'a> EventLoop<'a> {
         if !self.later.is_empty() {
             return Some(Duration::ZERO);
         }
-        let now = self.clock.now().time;
+        let now = self.now;
         let rooms = [self.control.deadline(), self.redirect.deadline(), self.hooks.deadline()];
         let own = [Some((self.touch_at, "touching the socket")), until.map(|at| (at, "the end"))];
         let engine = if until.is_some() { None } else { self.engine.poll_timeout() };
@@ -218,7 +223,7 @@ impl<'a> EventLoop<'a> {
             Source::Waker => {
                 events.extend(self.answers.try_iter().map(|(ticket, outcome)| Event::Answer { ticket, outcome }));
             }
-            Source::ControlListener => self.control.accept(registry, now, &self.log),
+            Source::ControlListener => self.control.accept(registry, now, &self.log, events),
             Source::RedirectListener(number) => self.redirect.accept(number, registry, now, &self.log),
             Source::Control(slot) => self.control.ready(slot, ready, registry, now, events),
             Source::Redirect(slot) => self.redirect.ready(slot, ready, now, events),
@@ -317,7 +322,7 @@ impl<'a> EventLoop<'a> {
         let (config, warnings) = paths::read_checked(&self.config_path)?;
         let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners())?;
         staged.listeners.register(self.poll.registry()).map_err(|error| vec![format!("redirect listener: {error}")])?;
-        for warning in warnings.iter().chain(&staged.listeners.bound().warnings) {
+        for warning in &warnings {
             self.log.write(Level::Warn, warning);
         }
         Ok(staged)
@@ -334,13 +339,15 @@ impl<'a> EventLoop<'a> {
 
     /// Lets clients read their answers and hooks end, but not for long.
     fn take_leave(&mut self, ready: &mut Events) -> io::Result<()> {
-        let until = self.clock.now().time + FAREWELL;
-        self.hooks.terminate_all(until - FAREWELL);
+        let until = self.now + FAREWELL;
+        self.hooks.terminate_all(self.now);
         self.later.clear();
-        let mut now = until - FAREWELL;
-        while now < until && !(self.control.is_flushed() && self.redirect.is_flushed() && self.hooks.have_ended()) {
-            now = self.turn(ready, Some(until))?.time;
+        while self.now < until && !(self.control.is_flushed() && self.redirect.is_flushed() && self.hooks.have_ended())
+        {
+            self.turn(ready, Some(until))?;
+            // There is nobody left to tell.
             self.events.clear();
+            self.later.clear();
         }
         self.hooks.kill_all();
         Ok(())

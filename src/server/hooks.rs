@@ -342,3 +342,159 @@ fn register(running: &mut Running, slot: usize, registry: &Registry) -> io::Resu
 fn status_of(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::{Events, Poll};
+
+    use super::*;
+    use crate::sys::sandbox;
+
+    /// Hooks with a poll of their own, at a time that only the test moves.
+    struct Room {
+        poll: Poll,
+        hooks: Hooks,
+        log: Log,
+        events: VecDeque<Event>,
+        now: Time,
+    }
+
+    impl Room {
+        fn running(run: Run) -> Room {
+            let mut room = Room {
+                poll: Poll::new().unwrap(),
+                hooks: Hooks::new(sandbox::harden(), Output::Null),
+                log: Log::to_stderr(Level::Error),
+                events: VecDeque::new(),
+                now: Time::default(),
+            };
+            room.hooks.run(Ticket(1), run, room.poll.registry(), room.now, &room.log, &mut room.events);
+            room
+        }
+
+        fn turn(&mut self) {
+            let mut ready = Events::with_capacity(8);
+            // SIGCHLD belongs to another test: children are looked after at short intervals instead.
+            let _ = self.poll.poll(&mut ready, Some(Duration::from_millis(5)));
+            for event in &ready {
+                match Source::of(event.token()) {
+                    Some(Source::ChildStdin(slot)) => self.hooks.feed(slot),
+                    Some(Source::ChildStdout(slot)) => self.hooks.read(slot, self.now, &self.log, &mut self.events),
+                    other => panic!("{other:?}"),
+                }
+            }
+            self.hooks.reap(self.now, &self.log, &mut self.events);
+            self.hooks.expire(self.now, &self.log, &mut self.events);
+        }
+
+        /// Turns until the hook is over, and tells how.
+        fn end(&mut self) -> ChildEnd {
+            loop {
+                if let Some(event) = self.events.pop_front() {
+                    let Event::Exited { ticket: Ticket(1), end } = event else { panic!("{event:?}") };
+                    assert_eq!(self.hooks.deadline(), None);
+                    return end;
+                }
+                self.turn();
+            }
+        }
+
+        fn turn_until(&mut self, holds: impl Fn(&Child) -> bool) {
+            while !self.hooks.children.iter().flatten().any(&holds) {
+                assert!(self.events.is_empty());
+                self.turn();
+            }
+        }
+
+        fn advance_to_deadline(&mut self) {
+            self.now = self.hooks.deadline().unwrap().0;
+        }
+    }
+
+    fn run(command: &str) -> Run {
+        Run {
+            hook: Hook::Persist,
+            command: command.to_owned(),
+            env: Vec::new(),
+            stdin: None,
+            capture: 1024,
+            limit: Some(Duration::from_secs(60)),
+        }
+    }
+
+    fn exited(status: i32, stdout: &str) -> ChildEnd {
+        ChildEnd::Exited { status, stdout: Secret::new(stdout.as_bytes().to_vec()) }
+    }
+
+    #[test]
+    fn a_hook_is_told_with_its_status_and_output() {
+        let env = vec![("PIZAUTH_ACCOUNT", Secret::from("work"))];
+        for (name, run, want) in [
+            ("output", run("echo done"), exited(0, "done\n")),
+            ("status", run("exit 3"), exited(3, "")),
+            ("signal", run("kill -KILL $$"), exited(137, "")),
+            ("environment", Run { env, ..run("echo $PIZAUTH_ACCOUNT") }, exited(0, "work\n")),
+            ("input", Run { stdin: Some(Secret::from("state")), ..run("cat") }, exited(0, "state")),
+            ("input not read", Run { stdin: Some(Secret::from("x".repeat(1 << 20))), ..run("exit 0") }, exited(0, "")),
+            ("nothing kept", Run { capture: 0, ..run("echo lost") }, exited(0, "")),
+        ] {
+            assert_eq!(Room::running(run).end(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn more_than_a_pipe_holds_goes_in_and_out() {
+        let state = "0123456789abcdef".repeat(2 * 1024 * 1024 / 16);
+        let big = Run { stdin: Some(Secret::from(state.as_str())), capture: 4 * 1024 * 1024, ..run("cat") };
+        assert_eq!(Room::running(big).end(), exited(0, &state));
+    }
+
+    #[test]
+    fn who_prints_too_much_is_ended() {
+        let mut room = Room::running(run("cat /dev/zero"));
+        room.turn_until(|child| matches!(child.phase, Phase::Ending { .. }));
+        room.advance_to_deadline();
+        assert_eq!(room.end(), ChildEnd::TooMuch);
+    }
+
+    #[test]
+    fn the_whole_group_is_ended_at_the_limit() {
+        // The first process goes at once, the one in the background only by SIGKILL.
+        let mut room = Room::running(run("(trap '' TERM; echo up; while :; do sleep 1; done) & wait"));
+        room.turn_until(|child| child.captured == b"up\n");
+        let first = room.hooks.deadline().unwrap().0;
+        room.advance_to_deadline();
+        room.turn();
+        assert_eq!(room.hooks.deadline().unwrap().0, first + GRACE);
+        room.advance_to_deadline();
+        let mut stdout = room.hooks.children[0].as_mut().unwrap().running.stdout.take().unwrap();
+        assert_eq!(room.end(), ChildEnd::Killed);
+        // Its end of the pipe is closed once nobody of the group is left.
+        stdout.set_nonblocking(false).unwrap();
+        let mut rest = Vec::new();
+        stdout.read_to_end(&mut rest).unwrap();
+    }
+
+    #[test]
+    fn a_hook_that_is_not_needed_any_more_is_ended() {
+        let mut room = Room::running(Run { limit: None, ..run("sleep 600") });
+        assert_eq!(room.hooks.deadline(), None);
+        room.hooks.kill(Ticket(2), room.now, &room.log);
+        assert_eq!(room.hooks.deadline(), None);
+        room.hooks.kill(Ticket(1), room.now, &room.log);
+        room.advance_to_deadline();
+        assert_eq!(room.end(), ChildEnd::Killed);
+    }
+
+    #[test]
+    fn what_stays_in_the_background_holds_up_no_result() {
+        let mut room = Room::running(run("sleep 600 & echo $!"));
+        room.turn_until(|child| matches!(child.phase, Phase::Draining { .. }));
+        room.advance_to_deadline();
+        let ChildEnd::Exited { status: 0, stdout } = room.end() else { panic!() };
+        let background: u32 = String::from_utf8(stdout.expose().clone()).unwrap().trim().parse().unwrap();
+        let alive = std::process::Command::new("kill").args(["-0", &background.to_string()]).status().unwrap();
+        assert!(alive.success());
+        std::process::Command::new("kill").arg(background.to_string()).status().unwrap();
+    }
+}

@@ -16,6 +16,7 @@ use crate::{
     config::{Config, Grant, Listen},
     engine::Bound,
     oauth::Ports,
+    sys::user,
 };
 
 /// Where a listener is that the configuration says nothing of.
@@ -171,7 +172,7 @@ fn acceptor(config: &Config, folder: &Path, present: Option<&Https>) -> Result<(
         (Some(cert), Some(key)) => TlsAcceptor::from_pem(&folder.join(cert), &folder.join(key)).map(|tls| (tls, false)),
         (None, None) => match present.filter(|https| https.self_signed) {
             Some(https) => Ok((https.tls.clone(), true)),
-            None => TlsAcceptor::self_signed(super::host_name().as_deref()).map(|tls| (tls, true)),
+            None => TlsAcceptor::self_signed(user::host_name().as_deref()).map(|tls| (tls, true)),
         },
         (Some(_), None) => Err("https_cert needs https_key".to_owned()),
         (None, Some(_)) => Err("https_key needs https_cert".to_owned()),

@@ -86,7 +86,7 @@ pub fn run(options: Options) -> Result<(), Vec<String>> {
         }
     };
     let log = Log::to_stderr(Level::from_verbosity(options.verbosity).max(Level::Warn));
-    for warning in warnings.iter().chain(&staged.listeners.bound().warnings) {
+    for warning in &warnings {
         log.write(Level::Warn, warning);
     }
     let bound = Start { config_path, staged, socket, listener, inherited, verbosity: options.verbosity };
@@ -140,7 +140,7 @@ impl Start {
             output,
             log,
             notify: Notify::from_env(),
-            caps: (MAX_CLIENTS, MAX_BROWSERS),
+            caps: caps(sandbox::open_files()),
         };
         let started = EventLoop::new(parts).and_then(|event_loop| sandbox::pledge().map(|()| event_loop));
         let mut event_loop = match started {
@@ -174,7 +174,25 @@ impl Start {
     }
 }
 
-/// This machine's name, for the self-signed certificate.
-fn host_name() -> Option<String> {
-    None
+/// How many clients and how many browsers there may be, so that requests and hooks keep descriptors of their own.
+fn caps(open_files: usize) -> (usize, usize) {
+    ((open_files / 2).clamp(8, MAX_CLIENTS), (open_files / 8).clamp(8, MAX_BROWSERS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_the_rest() {
+        for (name, open_files, want) in [
+            ("as wished", 4096, (1024, 64)),
+            ("no limit", usize::MAX, (1024, 64)),
+            ("an old default", 256, (128, 32)),
+            ("hardly any", 64, (32, 8)),
+            ("too few", 10, (8, 8)),
+        ] {
+            assert_eq!(caps(open_files), want, "{name}");
+        }
+    }
 }

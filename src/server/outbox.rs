@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use crate::secret::Secret;
+use zeroize::Zeroizing;
 
 /// What is still to be written, in order. It may hold tokens, so it is wiped.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    bytes: Secret<Vec<u8>>,
+    bytes: Zeroizing<Vec<u8>>,
     written: usize,
 }
 
@@ -19,16 +19,12 @@ impl Outbox {
 
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
-        self.bytes.expose().len() - self.written
+        self.bytes.len() - self.written
     }
 
     /// Adds `bytes` behind what waits.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        let waiting = self.bytes.expose().get(self.written..).unwrap_or_default();
-        let mut all = Vec::with_capacity(waiting.len() + bytes.len());
-        all.extend_from_slice(waiting);
-        all.extend_from_slice(bytes);
-        *self = Self { bytes: Secret::new(all), written: 0 };
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Writes `bytes` at once where nothing waits, and keeps what there is no room for. How many bytes were written.
@@ -49,7 +45,7 @@ impl Outbox {
         if self.is_empty() {
             return Ok(0);
         }
-        let waiting = self.bytes.expose().get(self.written..).unwrap_or_default();
+        let waiting = self.bytes.get(self.written..).unwrap_or_default();
         let written = write_some(stream, waiting)?;
         self.written += written;
         if self.is_empty() {

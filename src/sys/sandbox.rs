@@ -52,6 +52,11 @@ pub fn harden() -> Inherited {
     inherited
 }
 
+/// How many files this process may have open.
+pub fn open_files() -> usize {
+    usize::try_from(limit(libc::RLIMIT_NOFILE).rlim_cur).unwrap_or(usize::MAX)
+}
+
 /// Keeps to what a running daemon needs, on OpenBSD; elsewhere does nothing.
 ///
 /// Hooks are started, so `exec` stays: it is the user's shell, with all that the user may do. To be called when the

@@ -1,8 +1,10 @@
-//! Who runs this.
+//! Who runs this, and where.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::ptr;
+
+use super::check;
 
 /// Longest entry of the password database that is read, in bytes.
 const MAX_ENTRY: usize = 1024 * 1024;
@@ -35,11 +37,28 @@ pub fn name(uid: u32) -> Option<String> {
     }
 }
 
+/// This machine's name; none where it has none or it is not UTF-8.
+pub fn host_name() -> Option<String> {
+    // One byte more than the longest name, so that there is a NUL even where the system cuts without one.
+    let mut buffer = [0_u8; 257];
+    // SAFETY: the pointer is valid for writing, and the length leaves the last byte as it is.
+    let result = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len() - 1) };
+    check(result).ok()?;
+    let name = CStr::from_bytes_until_nul(&buffer).ok()?.to_str().ok()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn the_machine_has_the_name_that_uname_prints() {
+        let output = Command::new("uname").arg("-n").output().unwrap();
+        assert_eq!(host_name().as_deref(), std::str::from_utf8(&output.stdout).ok().map(str::trim));
+    }
 
     #[test]
     fn the_name_is_the_one_that_id_prints() {
