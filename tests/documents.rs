@@ -1,0 +1,321 @@
+//! What the documents say is what the program knows: commands, options, hooks and examples are compared with its
+//! tables, in both directions.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use pizauth::{
+    cli::command::{self, COMMANDS, COMMON, Opt, synopsis},
+    config::{self, Scope, option_names},
+};
+
+/// Stands in for the accounts of an example that has none.
+const ACCOUNT: &str = r#"
+account "example" {
+    auth_uri = "https://provider.example/authorize";
+    token_uri = "https://provider.example/token";
+    client_id = "CLIENT_ID";
+}
+"#;
+
+#[test]
+fn manuals_are_free_of_warnings() {
+    for page in ["man/pizauth.1", "man/pizauth.conf.5"] {
+        let Some((is_success, output)) = run("mandoc", &["-Tlint", "-Wwarning", &path(page)], "") else { return };
+        assert!(is_success, "{page}: {output}");
+    }
+}
+
+#[test]
+fn manuals_have_the_sections_that_are_looked_for() {
+    for page in ["man/pizauth.1", "man/pizauth.conf.5"] {
+        let text = read(page);
+        for section in ["NAME", "DESCRIPTION", "FILES", "EXAMPLES", "STANDARDS", "CAVEATS"] {
+            assert!(text.contains(&format!("\n.Sh {section}\n")), "{page} has no {section}");
+        }
+    }
+}
+
+#[test]
+fn every_option_of_the_configuration_is_documented_where_it_may_stand() {
+    let page = read("man/pizauth.conf.5");
+    for (section, scope) in [("Global options", Scope::Global), ("Account options", Scope::Account)] {
+        let documented: Vec<_> = subsection(&page, section).filter_map(documented_option).collect();
+        let mut known: Vec<_> = option_names(scope).collect();
+        known.sort_unstable();
+        assert_eq!(documented, known, "{section}");
+    }
+}
+
+#[test]
+fn every_command_of_the_configuration_is_among_the_hooks() {
+    let page = read("man/pizauth.conf.5");
+    let documented: Vec<_> = subsection(&page, "Hooks").filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+    let known: BTreeSet<_> =
+        option_names(Scope::Global).chain(option_names(Scope::Account)).filter(|name| name.ends_with("_cmd")).collect();
+    assert_eq!(documented, known.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_synopsis_of_the_manual_is_the_usage_text() {
+    let page = read("man/pizauth.1");
+    let blocks = page.split("\n.Sh ").find(|section| section.starts_with("SYNOPSIS\n")).expect("a synopsis");
+    let documented: Vec<_> = blocks
+        .split(".Nm\n")
+        .skip(1)
+        .map(|block| format!("pizauth {}", block.lines().map(plain_synopsis).collect::<Vec<_>>().join(" ")))
+        .collect();
+    let known: Vec<_> = COMMANDS.iter().map(synopsis).collect();
+    assert_eq!(documented.get(..known.len()), Some(&known[..]));
+}
+
+#[test]
+fn every_command_is_documented_with_each_of_its_options() {
+    let page = read("man/pizauth.1");
+    let lines: Vec<_> = subsection(&page, "Commands").collect();
+    let (own, rest) = split(&lines, "Every command also takes");
+    let (common, bare) = split(rest, "Without a command there are");
+
+    let documented = commands(own);
+    let known: Vec<_> = COMMANDS.iter().map(|known| (known.name.to_owned(), flags(known.options))).collect();
+    assert_eq!(documented, known);
+    assert_eq!(common.iter().flat_map(|line| documented_flags(line)).collect::<BTreeSet<_>>(), flags(COMMON));
+    let bare: BTreeSet<_> = bare.iter().flat_map(|line| documented_flags(line)).collect();
+    assert_eq!(bare, ["-help", "-version", "V", "h"].map(str::to_owned).into());
+}
+
+#[test]
+fn every_documented_format_is_known() {
+    let page = read("man/pizauth.1");
+    let formats: Vec<_> = subsection(&page, "Commands")
+        .skip_while(|line| !line.contains("-width oauthbearer"))
+        .take_while(|line| *line != ".El")
+        .filter_map(|line| line.strip_prefix(".It Cm "))
+        .collect();
+    assert_eq!(formats.len(), 6, "{formats:?}");
+    for format in formats {
+        let line = ["show", "-f", format, "work"].map(Into::into);
+        assert!(command::parse(&line).is_ok(), "{format}");
+    }
+}
+
+#[test]
+fn every_exit_status_is_documented() {
+    for page in ["man/pizauth.1", "README.md"] {
+        let text = read(page);
+        for status in 0..=5 {
+            let (mdoc, markdown) = (format!("\n.It {status}\n"), format!("\n| {status} | "));
+            assert!(text.contains(&mdoc) || text.contains(&markdown), "{page} says nothing of {status}");
+        }
+    }
+}
+
+#[test]
+fn examples_of_configurations_are_accepted() {
+    let mut examples = Vec::new();
+    for (index, text) in displays(&read("man/pizauth.conf.5")).into_iter().enumerate() {
+        examples.push((format!("pizauth.conf(5), display {}", index + 1), text));
+    }
+    for (index, text) in fences(&read("README.md"), "conf").into_iter().enumerate() {
+        examples.push((format!("README.md, block {}", index + 1), text));
+    }
+    for file in files("conf", "conf") {
+        if !file.starts_with(path("conf/service")) {
+            examples.push((file.display().to_string(), fs::read_to_string(&file).unwrap()));
+        }
+    }
+    assert!(examples.len() > 10);
+    for (name, text) in examples {
+        let mut text = text.replace("client_id = \"\"", "client_id = \"CLIENT_ID\"");
+        if !text.lines().any(|line| line.starts_with("account ")) {
+            text.push_str(ACCOUNT);
+        }
+        if let Err(faults) = config::parse(&text) {
+            panic!("{name}: {faults}");
+        }
+    }
+}
+
+#[test]
+fn shell_text_is_valid() {
+    let mut scripts: Vec<_> = fences(&read("README.md"), "sh");
+    assert!(!scripts.is_empty());
+    scripts.extend(files("conf", "sh").iter().map(|file| fs::read_to_string(file).unwrap()));
+    for script in scripts {
+        let (is_success, output) = run("sh", &["-n"], &script).expect("a shell");
+        assert!(is_success, "{output}\n{script}");
+    }
+}
+
+#[test]
+fn documents_link_to_files_that_are_there() {
+    for document in ["README.md", "CHANGES.md", "SECURITY.md", "HACKING.md"] {
+        for link in read(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(link.starts_with("https://") || Path::new(&path(link)).exists(), "{document}: {link}");
+        }
+    }
+}
+
+#[test]
+fn the_launchd_agent_is_a_property_list() {
+    let program = "import plistlib, sys; print(plistlib.loads(sys.stdin.buffer.read())['ProgramArguments'])";
+    let Some((is_success, output)) = run("python3", &["-c", program], &read("conf/service/pizauth.plist")) else {
+        return;
+    };
+    assert!(is_success, "{output}");
+    assert!(output.contains("'server', '-d'"), "{output}");
+}
+
+/// The lines of a subsection of an mdoc page, up to the next heading.
+fn subsection<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let heading = format!(".Ss {name}");
+    page.lines()
+        .skip_while(move |line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with(".Ss ") && !line.starts_with(".Sh "))
+}
+
+/// The option that an item such as `.It Cm scopes = Ar list ;` is about.
+fn documented_option(line: &str) -> Option<&str> {
+    line.strip_prefix(".It Cm ")?.split_once(" = ").map(|(name, _)| name)
+}
+
+/// `.Op Fl w Ar time` as `[-w TIME]`, and the like.
+fn plain_synopsis(line: &str) -> String {
+    let (mut words, mut plain) = (line.split_whitespace(), String::new());
+    let is_optional = line.starts_with(".Op ");
+    while let Some(word) = words.next() {
+        match word.trim_start_matches('.') {
+            "Fl" => plain += &format!("-{} ", words.next().unwrap_or_default()),
+            "Ar" => plain += &format!("{} ", words.next().unwrap_or_default().to_uppercase()),
+            "Op" | "Cm" => {}
+            "" => plain = plain.trim_end().to_owned() + "... ",
+            other => plain += &format!("{other} "),
+        }
+    }
+    let plain = plain.trim_end();
+    if is_optional { format!("[{plain}]") } else { plain.to_owned() }
+}
+
+/// The commands of a list with their options, which stand in a list of their own.
+fn commands(lines: &[&str]) -> Vec<(String, BTreeSet<String>)> {
+    let (mut commands, mut depth): (Vec<(String, BTreeSet<String>)>, _) = (Vec::new(), 0);
+    for (index, line) in lines.iter().enumerate() {
+        match (depth, *line) {
+            (_, line) if line.starts_with(".Bl ") => depth += 1,
+            (_, ".El") => depth -= 1,
+            (1, line) if line.starts_with(".It ") => {
+                let line = if line == ".It Xo" { lines[index + 1] } else { line };
+                let name = line.split_whitespace().skip_while(|word| !word.ends_with("Cm")).nth(1);
+                commands.push((name.expect("a command").to_owned(), BTreeSet::new()));
+            }
+            (2, line) => {
+                let (_, flags) = commands.last_mut().expect("options follow their command");
+                flags.extend(documented_flags(line));
+            }
+            _ => {}
+        }
+    }
+    commands
+}
+
+/// The options that an item such as `.It Fl h , Fl -help` is about.
+fn documented_flags(line: &str) -> Vec<String> {
+    let Some(item) = line.strip_prefix(".It ") else { return Vec::new() };
+    let words: Vec<_> = item.split_whitespace().collect();
+    words.windows(2).filter(|pair| pair[0] == "Fl").map(|pair| pair[1].to_owned()).collect()
+}
+
+fn flags(options: &[Opt]) -> BTreeSet<String> {
+    let names = options.iter().flat_map(|option| [option.short.to_owned(), format!("-{}", option.long)]);
+    names.filter(|name| !name.is_empty() && name != "-").collect()
+}
+
+/// What stands before and after a line.
+fn split<'a>(lines: &'a [&'a str], at: &str) -> (&'a [&'a str], &'a [&'a str]) {
+    let index = lines.iter().position(|line| *line == at).expect(at);
+    lines.split_at(index)
+}
+
+/// The literal displays of an mdoc page, as they are printed.
+fn displays(page: &str) -> Vec<String> {
+    let (mut displays, mut open): (_, Option<String>) = (Vec::new(), None);
+    for line in page.lines() {
+        if line.starts_with(".Bd -literal") {
+            open = Some(String::new());
+        } else if line == ".Ed" {
+            displays.extend(open.take());
+        } else if let Some(text) = &mut open {
+            *text += &(line.replace("\\e", "\\").replace("\\(dq", "\"").replace("\\&", "") + "\n");
+        }
+    }
+    displays
+}
+
+/// The fenced blocks of a Markdown page that are in a language.
+fn fences(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}");
+    let (mut blocks, mut open): (_, Option<String>) = (Vec::new(), None);
+    for line in page.lines() {
+        if open.is_none() && line == fence {
+            open = Some(String::new());
+        } else if line == "```" {
+            blocks.extend(open.take());
+        } else if let Some(text) = &mut open {
+            *text += line;
+            text.push('\n');
+        }
+    }
+    blocks
+}
+
+/// The files below a folder whose name has an extension.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::from(path(folder))]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let file = entry.expect("a folder's entry").path();
+            if file.is_dir() {
+                folders.push(file);
+            } else if file.extension().is_some_and(|own| own == extension) {
+                found.push(file);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Runs a tool; `None`, and a word about it, where it is not installed.
+fn run(tool: &str, arguments: &[&str], stdin: &str) -> Option<(bool, String)> {
+    let child =
+        Command::new(tool).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            println!("skipped: no {tool}");
+            return None;
+        }
+        Err(error) => panic!("{tool}: {error}"),
+    };
+    let mut pipe = child.stdin.take().expect("a pipe");
+    // One that reads nothing may be gone already.
+    let _ = pipe.write_all(stdin.as_bytes());
+    drop(pipe);
+    let output = child.wait_with_output().expect("its output");
+    let text = [output.stdout, output.stderr].concat();
+    Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn path(file: &str) -> String {
+    format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))
+}
