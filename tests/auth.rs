@@ -84,13 +84,12 @@ fn request(stream: &UnixStream) -> Request {
 
 /// A terminal: the side of the person, and the side of the program.
 fn terminal() -> (File, OwnedFd) {
-    // SAFETY: the calls take numbers and a live buffer; the descriptors are new and nobody else's.
+    let (mut person, mut program) = (-1, -1);
+    let none = std::ptr::null_mut();
+    // SAFETY: both descriptors are valid for writing, and new and nobody else's where the call succeeds.
     unsafe {
-        let person = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
-        assert!(person >= 0 && libc::grantpt(person) == 0 && libc::unlockpt(person) == 0);
-        let name = std::ffi::CStr::from_ptr(libc::ptsname(person)).to_owned();
-        let program = libc::open(name.as_ptr(), libc::O_RDWR | libc::O_NOCTTY);
-        assert!(program >= 0);
+        let result = libc::openpty(&mut person, &mut program, none, std::ptr::null_mut(), std::ptr::null_mut());
+        assert_eq!(result, 0);
         (File::from_raw_fd(person), OwnedFd::from_raw_fd(program))
     }
 }
