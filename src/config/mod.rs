@@ -39,7 +39,7 @@ pub struct Config {
     pub https_cert: Option<PathBuf>,
     /// PEM private key of the HTTPS redirect listener, relative to the configuration's folder.
     pub https_key: Option<PathBuf>,
-    /// Where the HTTPS redirect listener is; it runs only where `https_wanted` says so.
+    /// Where the HTTPS redirect listener is; it runs only where [`Config::wants_https`] says so.
     pub https_listen: Listen,
     /// Shell command that stores the token state from its stdin.
     pub persist_cmd: Option<String>,
@@ -56,7 +56,7 @@ pub struct Config {
 /// Where a redirect listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// Not configured: a free loopback port, if an account needs the listener.
+    /// Not configured: a free loopback port; see [`Config::wants_https`] for whether the HTTPS listener runs.
     Default,
     /// `none`.
     Off,
@@ -210,16 +210,9 @@ impl Config {
         self.accounts.get(at)
     }
 
-    /// Whether the HTTP listener runs: where `http_listen` is set, or where it may get an account's redirect.
+    /// Whether the HTTP listener runs: unless `http_listen` is none.
     pub fn wants_http(&self) -> bool {
-        let may_get_redirect = |account: &Account| {
-            account.uses_redirect() && account.redirect().is_some_and(|target| !target.is_https || !target.is_loopback)
-        };
-        match self.http_listen {
-            Listen::Off => false,
-            Listen::Address(_) => true,
-            Listen::Default => self.accounts.iter().any(may_get_redirect),
-        }
+        self.http_listen != Listen::Off
     }
 
     /// Whether the HTTPS listener runs: where `https_listen` is set, or an account has an https `redirect_uri`.
@@ -231,11 +224,6 @@ impl Config {
             Listen::Address(_) => true,
             Listen::Default => self.accounts.iter().any(has_https),
         }
-    }
-
-    /// Whether a `client_secret` is written in the file, so that nobody else should be able to read it.
-    pub fn holds_client_secret(&self) -> bool {
-        self.accounts.iter().any(|account| matches!(account.client_secret, ClientSecret::Text(_)))
     }
 }
 

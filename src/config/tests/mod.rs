@@ -228,14 +228,14 @@ fn listeners_run_where_they_are_needed() {
     for (globals, options, http, https) in [
         ("", "", true, false),
         ("https_listen = \"127.0.0.1:0\";", "", true, true),
-        ("", "redirect_uri = \"https://127.0.0.1/\";", false, true),
+        ("", "redirect_uri = \"https://127.0.0.1/\";", true, true),
         ("http_listen = \"127.0.0.1:0\";", "redirect_uri = \"https://127.0.0.1/\";", true, true),
         ("http_listen = none;", "redirect_uri = \"https://127.0.0.1/\";", false, true),
         ("https_listen = none;", "", true, false),
         ("", "redirect_uri = \"https://proxy.example/\";", true, true),
         ("https_listen = none;", "redirect_uri = \"https://proxy.example/\";", true, false),
         ("http_listen = none; https_listen = none;", "grant = \"client_credentials\";", false, false),
-        ("", "grant = \"client_credentials\";", false, false),
+        ("", "grant = \"client_credentials\"; redirect_uri = \"https://a\";", true, false),
         ("", "grant = \"device_code\"; device_auth_uri = \"https://a\";", true, false),
     ] {
         let config = parse(&format!("{globals}{}", with(options))).unwrap();
