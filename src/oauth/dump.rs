@@ -171,6 +171,7 @@ fn read_binding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ClientAuth, ClientSecret, Grant};
     use crate::oauth::testing::{account, mutations};
 
     fn saved(name: &str) -> SavedToken {
