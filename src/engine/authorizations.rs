@@ -364,7 +364,7 @@ impl Engine {
     pub(super) fn start_reminding(&mut self, index: usize, now: Now) {
         self.stop_reminding(index);
         let last = self.accounts[index].reminder.take().and_then(|reminder| reminder.last);
-        let next = self.config.auth_notify_cmd.is_some().then_some(now.time);
+        let next = (self.config.auth_notify_cmd.is_some() && self.is_running()).then_some(now.time);
         self.accounts[index].reminder = Some(Reminder { last, next, showing: None });
         self.on_reminder_timeout(index, now);
     }

@@ -111,9 +111,10 @@ impl Calls {
         self.under_way.iter().filter_map(|call| call.until).min().map(|at| (at, "end of a request"))
     }
 
-    /// Whether an answer that may hold tokens is still waited for.
+    /// Whether an answer that may hold tokens for somebody is still waited for.
     pub(super) fn tokens_expected(&self) -> bool {
-        self.under_way.iter().any(|call| call.until.is_some() && call.purpose.brings_tokens())
+        let wanted = |call: &&UnderWay| matches!(call.owner, Owner::Account) && call.until.is_some();
+        self.under_way.iter().filter(wanted).any(|call| call.purpose.brings_tokens())
     }
 
     /// Whether a request with this account's refresh token is still somewhere on its way, given up or not.
@@ -177,9 +178,28 @@ impl Engine {
         }
     }
 
-    /// Drops everything that only waits for its turn.
+    /// Drops everything that only waits for its turn, because the server stops.
     pub(super) fn drop_queued_calls(&mut self) {
-        self.calls.queue.clear();
+        for call in std::mem::take(&mut self.calls.queue) {
+            self.leave_revocation(call.purpose);
+        }
+    }
+
+    /// Tells everybody who waits for a revocation that the server stops.
+    pub(super) fn leave_calls(&mut self) {
+        self.drop_queued_calls();
+        for call in std::mem::take(&mut self.calls.under_way) {
+            self.leave_revocation(call.purpose);
+        }
+    }
+
+    fn leave_revocation(&mut self, purpose: Purpose) {
+        let Purpose::Revocation(mut revocation) = purpose else { return };
+        let Some(conn) = revocation.conn else { return };
+        let reason = "the server is shutting down".to_owned();
+        let message = Message::NotRevoked { account: revocation.settings.name.clone(), reason };
+        revocation.messages.push(message.to_string());
+        self.respond(conn, Response::Done { messages: revocation.messages });
     }
 
     /// Gives up the requests whose time is over.

@@ -157,7 +157,7 @@ impl Engine {
         let account = &mut self.accounts[index];
         account.record_error(reason, false, now);
         let name = account.name().to_owned();
-        let Some(command) = self.config.error_notify_cmd.clone() else {
+        let Some(command) = self.config.error_notify_cmd.clone().filter(|_| self.is_running()) else {
             return self.log(Level::Error, message.to_string());
         };
         self.log(Level::Warn, message.to_string());

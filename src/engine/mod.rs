@@ -16,6 +16,8 @@ mod reloads;
 mod renewals;
 mod shutdown;
 mod status;
+#[cfg(test)]
+mod tests;
 mod time;
 mod waiters;
 
@@ -126,7 +128,8 @@ impl Engine {
             Event::Answer { ticket, outcome } => self.on_answer(ticket, outcome, now),
             Event::Exited { ticket, end } => self.on_exited(ticket, end, now),
             Event::Staged { ticket, result } => self.on_staged(ticket, result, now),
-            Event::Hangup => self.on_reload(None),
+            Event::Hangup if self.is_running() => self.on_reload(None),
+            Event::Hangup => {}
             Event::Shutdown => self.on_shutdown(None, now),
         }
         self.handle_timeout(now);

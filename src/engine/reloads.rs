@@ -51,10 +51,6 @@ impl Engine {
         self.reloads.staging = None;
         let askers = std::mem::take(&mut self.reloads.askers);
         let response = match result {
-            Ok(_) if !self.is_running() => {
-                self.effects.push_back(Effect::Discard { ticket });
-                Message::ShuttingDown.into_response(Reason::Unavailable)
-            }
             Ok(staging) => {
                 self.effects.push_back(Effect::Adopt { ticket });
                 self.log(Level::Info, "configuration read anew".to_owned());
@@ -70,13 +66,19 @@ impl Engine {
         for conn in askers {
             self.respond(conn, response.clone());
         }
-        if self.is_running() {
-            self.effects.push_back(Effect::Notify(Readiness::Ready));
-        }
+        self.effects.push_back(Effect::Notify(Readiness::Ready));
         if std::mem::take(&mut self.reloads.again) {
             let next = std::mem::take(&mut self.reloads.next);
             self.on_reload(None);
             self.reloads.askers = next;
+        }
+    }
+
+    /// Gives up what is being read, because the server stops.
+    pub(super) fn drop_reloads(&mut self) {
+        let Reloads { staging: _, askers, next, again: _ } = std::mem::take(&mut self.reloads);
+        for conn in askers.into_iter().chain(next) {
+            self.fail(conn, Reason::Unavailable, Message::ShuttingDown);
         }
     }
 

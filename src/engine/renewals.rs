@@ -331,7 +331,7 @@ impl Engine {
         let account = &self.accounts[index];
         let enough = account.failures > 0 && account.failures % FAILURES_PER_VERDICT == 0;
         let Some(command) = self.config.transient_error_if_cmd.clone() else { return };
-        if !enough || account.verdict.is_some() {
+        if !enough || account.verdict.is_some() || !self.is_running() {
             return;
         }
         let run = Run {
