@@ -80,7 +80,7 @@ pub(super) struct Account {
     pub(super) last_error: Option<LastError>,
     /// Failed renewals in a row.
     pub(super) failures: u32,
-    /// When a renewal was last sent, for `status` and the pause between two.
+    /// When a renewal last ended, for `status` and the pause between two.
     pub(super) renewed_at: Option<Time>,
     /// A `transient_error_if_cmd` that judges this account.
     pub(super) verdict: Option<Ticket>,
@@ -329,6 +329,11 @@ impl Account {
     /// The access token, where it works.
     pub(super) fn usable_token(&self, now: Time) -> Option<&Issued> {
         self.token.as_ref().filter(|token| token.is_usable(now))
+    }
+
+    /// How long the last token request that needed no user is too recent for another.
+    pub(super) fn paused_until(&self) -> Option<Time> {
+        self.renewed_at.map(|at| at + self.pause())
     }
 
     /// Shortest time between two automatic token requests.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Requested},
+    account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Renewal, Requested},
     calls::Purpose,
     event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
@@ -63,7 +63,7 @@ impl Engine {
         match self.accounts[index].settings.grant {
             Grant::AuthorizationCode => self.open_browser(index, now),
             Grant::DeviceCode => self.ask_device(index),
-            Grant::ClientCredentials => self.renew_userless(now),
+            Grant::ClientCredentials => self.renew(index),
         }
     }
 
@@ -160,9 +160,10 @@ impl Engine {
 
     /// Ends an authorization that cannot succeed any more, and says why to everybody concerned.
     pub(super) fn fail_authorization(&mut self, index: usize, mut failure: Failure, now: Now) {
+        let renewing = self.accounts[index].renewal() != Renewal::Unable;
         if let Some(refresh_token) = failure.refresh_token.take() {
             self.keep_refresh_token(index, refresh_token, now);
-            self.enter_renewal(index, super::account::Renewal::Due(now.time));
+            self.enter_renewal(index, Renewal::Due(now.time));
         }
         self.forget_refused_secret(index, &failure);
         let account = self.accounts[index].name().to_owned();
@@ -175,7 +176,8 @@ impl Engine {
         self.close_authorization(index, &outcome, now);
         self.report(index, failure.message, &message, now);
         self.fail_waiters(index, Reason::Error, &message, |wants| match wants {
-            Wants::Token { .. } | Wants::Authorization | Wants::Invitation => true,
+            Wants::Token { .. } => !renewing,
+            Wants::Authorization | Wants::Invitation => true,
             Wants::Renewal => false,
         });
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Device, Issued, Renewal},
+    account::{Account, Browser, Device, Issued, Renewal},
     calls::Purpose,
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
@@ -94,10 +94,15 @@ impl Engine {
             self.start_authorization(index, now);
         }
         let asking = matches!(self.accounts[index].device(), Device::Asking(_));
+        let exchanging = matches!(self.accounts[index].browser(), Browser::Exchanging(_));
         match wait {
             Some(wait) => {
                 let until = now.time + Duration::from_secs(wait);
                 self.park(index, Waiter { conn, wants: Wants::Authorization, asked_at: now.time, until, urls });
+            }
+            None if exchanging => {
+                let account = self.accounts[index].name().to_owned();
+                self.fail(conn, Reason::Temporary, Message::BeingExchanged { account });
             }
             None if asking => {
                 let account = self.accounts[index].name().to_owned();
@@ -114,8 +119,9 @@ impl Engine {
     pub(super) fn renew(&mut self, index: usize) {
         let account = &self.accounts[index];
         match account.renewal() {
-            Renewal::InFlight(_) | Renewal::Unable => {}
-            Renewal::Due(_) | Renewal::Held(_) => {
+            Renewal::InFlight(_) => {}
+            Renewal::Unable if !account.is_renewable() => {}
+            Renewal::Due(_) | Renewal::Held(_) | Renewal::Unable => {
                 let ticket = self.enqueue(Purpose::Renewal(account.id, account.generation));
                 self.enter_renewal(index, Renewal::InFlight(ticket));
             }
@@ -144,8 +150,7 @@ impl Engine {
     /// A renewal whose turn came may not be sent yet.
     pub(super) fn postpone_renewal(&mut self, index: usize, until: Time, now: Now) {
         self.enter_renewal(index, Renewal::Due(until));
-        let account = self.accounts[index].name().to_owned();
-        let message = Message::ProviderAsksToWait { account, until: now.wall_at(until) };
+        let message = self.temporary_message(index, now);
         self.fail_waiters(index, Reason::Temporary, &message, |wants| wants == Wants::Renewal);
         self.settle_shows(index, now);
     }
@@ -195,12 +200,10 @@ impl Engine {
         let pause = backoff(first, MAX_BACKOFF, account.failures).max(account.pause());
         let pause = (pause + pause.mul_f64(jitter)).max(retry_after.unwrap_or_default());
         account.failures = account.failures.saturating_add(1);
-        account.record_error(reason.clone(), true, now);
-        let again = now.wall_at(now.time + pause);
-        let account = self.accounts[index].name().to_owned();
-        let message = Message::NotRefreshed { account, again: Some(again), error: Some(reason) };
-        self.log(Level::Warn, message.to_string());
+        account.record_error(reason, true, now);
         self.enter_renewal(index, Renewal::Due(now.time + pause));
+        let message = self.temporary_message(index, now);
+        self.log(Level::Warn, message.to_string());
         self.fail_waiters(index, Reason::Temporary, &message, |wants| wants == Wants::Renewal);
         self.settle_shows(index, now);
         self.ask_verdict(index);

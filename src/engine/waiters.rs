@@ -9,7 +9,7 @@ use super::{
     Engine,
     account::{Account, Attempt, Browser, Device, Issued, Renewal},
     event::{ConnId, Effect},
-    message::Message,
+    message::{Has, Message},
     persistence::Load,
     time::{Now, Time},
 };
@@ -166,7 +166,11 @@ impl Engine {
                     let message = self.authorize_message(index, waiter.urls);
                     self.fail(waiter.conn, Reason::Authorize, message);
                 }
-                Wants::Renewal | Wants::Invitation => {
+                Wants::Invitation => {
+                    let account = self.accounts[index].name().to_owned();
+                    self.fail(waiter.conn, Reason::Temporary, Message::AskingForUserCode { account });
+                }
+                Wants::Renewal => {
                     let message = self.temporary_message(index, now);
                     self.fail(waiter.conn, Reason::Temporary, message);
                 }
@@ -209,6 +213,7 @@ impl Engine {
         let account = &self.accounts[index];
         let name = account.name().to_owned();
         match (account.browser(), account.device()) {
+            (Browser::Exchanging(_), _) => Message::BeingExchanged { account: name },
             _ if !urls => Message::AuthorizeSomewhere { account: name },
             (Browser::Requested(request), _) => Message::AuthorizeInBrowser { account: name, url: request.url.clone() },
             (_, Device::Polling(polling)) => Message::AuthorizeOnDevice {
@@ -216,22 +221,28 @@ impl Engine {
                 verification_uri: polling.verification_uri.clone(),
                 user_code: polling.user_code.clone(),
             },
-            (Browser::Closed | Browser::Exchanging(_), Device::Closed | Device::Asking(_)) => {
-                Message::AuthorizeSomewhere { account: name }
-            }
+            (Browser::Closed, Device::Closed | Device::Asking(_)) => Message::AuthorizeSomewhere { account: name },
         }
     }
 
     /// The message of a `show` that may work later.
     pub(super) fn temporary_message(&self, index: usize, now: Now) -> Message {
         let account = &self.accounts[index];
+        if let Some(until) = self.paused_until(&account.settings.token_uri, now.time) {
+            return Message::ProviderAsksToWait { account: account.name().to_owned(), until: now.wall_at(until) };
+        }
+        let has = match &account.token {
+            None => Has::Nothing,
+            Some(token) if token.is_usable(now.time) => Has::UsableToken,
+            Some(_) => Has::ExpiredToken,
+        };
         let again = match account.renewal() {
             Renewal::Due(at) | Renewal::Held(at) => Some(now.wall_at(at.max(now.time))),
             Renewal::Unable | Renewal::InFlight(_) => None,
         };
         let error = account.last_error.as_ref().map(|error| error.message.clone());
         let account = account.name().to_owned();
-        Message::NotRefreshed { account, again, error }
+        Message::NotRefreshed { account, has, again, error }
     }
 
     /// Sets going what can bring a token: a refresh that is not waiting for its retry time, or the user.
@@ -240,8 +251,12 @@ impl Engine {
             Verdict::Unasked => self.start_authorization(index, now),
             Verdict::Temporary { .. } => {
                 let account = &self.accounts[index];
+                let own = account.paused_until().filter(|until| *until > now.time);
+                let paused = own.or(self.paused_until(&account.settings.token_uri, now.time)).is_some();
+                let waits_for_store = account.token.is_none() && self.load.keeps_waiting();
                 if let (Renewal::Due(_), 0) = (account.renewal(), account.failures)
-                    && !self.load.keeps_waiting()
+                    && !paused
+                    && !waits_for_store
                 {
                     self.renew(index);
                 }

@@ -1,4 +1,5 @@
 //! The engine's tests: one file per subject, all of them through `Sim`.
 
+mod shows;
 mod shutdown;
 mod sim;
