@@ -25,11 +25,12 @@
 //! | --- | --- | --- |
 //! | `Closed` | somebody asks for a token that only the user can give | `Asking`: device authorization request |
 //! | `Asking` | user code | `Polling`: notify, tell the waiters the code |
-//! | `Asking` | failure | `Closed`: report, the waiters fail unless it is transient |
+//! | `Asking` | transient failure | the same, after a pause, while somebody waits; else `Closed` |
+//! | `Asking` | any other failure | `Closed`: report, the waiters fail |
 //! | `Polling` | `authorization_pending`, network trouble | the same, after the interval |
 //! | `Polling` | `slow_down`, 429 | the same, the interval 5 s longer |
 //! | `Polling` | tokens | `Closed`: token installed |
-//! | `Polling` | any other failure, or the code's end | `Closed`: report, the waiters fail |
+//! | `Polling` | any other failure, or the code's end between two polls | `Closed`: report, the waiters fail |
 //! | any | token obtained another way, revoked, account changed | `Closed` |
 //!
 //! [`Renewal`], a token request that needs no user (RFC 6749 s6, s4.4):
@@ -58,6 +59,12 @@ use crate::{
     config::{self, Grant},
     secret::Secret,
 };
+
+/// Shortest pause after a transient failure, whatever is configured: no pause at all would be a busy loop.
+const MIN_RETRY: Duration = Duration::from_secs(1);
+
+/// Longest pause between two automatic token requests of an account whose tokens live shorter than that.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Names one account for as long as its tokens belong to it; a changed account is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -158,7 +165,7 @@ pub(super) enum Device {
     /// Nobody is asked.
     Closed,
     /// The device authorization endpoint is asked for a user code.
-    Asking(Ticket),
+    Asking(Attempt),
     /// The user has a code; the token endpoint is polled.
     Polling(Polling),
 }
@@ -338,7 +345,12 @@ impl Account {
 
     /// Shortest time between two automatic token requests.
     pub(super) fn pause(&self) -> Duration {
-        self.settings.refresh_retry.min(Duration::from_secs(5))
+        self.retry().min(MAX_PAUSE)
+    }
+
+    /// First pause after a transient failure.
+    pub(super) fn retry(&self) -> Duration {
+        self.settings.refresh_retry.max(MIN_RETRY)
     }
 
     /// Remembers what went wrong, for `status`.
@@ -355,9 +367,10 @@ impl Account {
         let device = match &self.device {
             Device::Polling(polling) => match polling.attempt {
                 Attempt::Due(at) => Some((at.min(polling.expires_at), "device poll")),
-                Attempt::InFlight(_) => Some((polling.expires_at, "end of user code")),
+                Attempt::InFlight(_) => None,
             },
-            Device::Closed | Device::Asking(_) => None,
+            Device::Asking(Attempt::Due(at)) => Some((*at, "device authorization")),
+            Device::Closed | Device::Asking(Attempt::InFlight(_)) => None,
         };
         let renewal = match self.renewal {
             Renewal::Due(at) => Some((at, "refresh")),

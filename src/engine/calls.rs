@@ -249,16 +249,20 @@ impl Engine {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let settings = Rc::clone(&self.accounts[index].settings);
         let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) else { return };
+        let account = &self.accounts[index];
         let wanted = match purpose {
-            Purpose::Renewal(_, generation) => self.accounts[index].generation == *generation,
-            Purpose::Exchange(_) | Purpose::DevicePoll(_) => self.accounts[index].token.is_none(),
+            Purpose::Renewal(_, generation) => account.generation == *generation,
+            Purpose::Exchange(_) => account.token.is_none(),
+            Purpose::DevicePoll(_) => account.token.is_none() || matches!(account.device(), Device::Polling(_)),
             Purpose::DeviceAuthorization(_) | Purpose::Revocation(_) => false,
         };
         self.log(Level::Info, format!("{}: late answer to a token request", self.accounts[index].name()));
         match (wanted, purpose) {
             (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, now),
             (true, _) => self.install_authorized(index, tokens, now),
-            (false, _) => self.revoke_tokens(settings, tokens),
+            (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(settings, tokens),
+            // Some providers end a client's every grant with one of them, and so the newer one too.
+            (false, _) => {}
         }
     }
 
@@ -386,7 +390,7 @@ impl Engine {
                 }
                 let paused = self.paused_until(&settings.token_uri, now.time);
                 let busy = self.calls.is_renewing(*id);
-                if let Some(until) = paused.or(busy.then(|| now.time + settings.refresh_retry)) {
+                if let Some(until) = paused.or(busy.then(|| now.time + account.retry())) {
                     let index = self.index_of(*id)?;
                     self.postpone_renewal(index, until, now);
                     return None;
@@ -403,7 +407,7 @@ impl Engine {
                 }
             }
             Purpose::DeviceAuthorization(_) => match account.device() {
-                Device::Asking(holder) if *holder == ticket => device::request(settings, secret),
+                Device::Asking(attempt) if *attempt == Attempt::InFlight(ticket) => device::request(settings, secret),
                 Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
             },
             Purpose::DevicePoll(_) => match account.device() {

@@ -26,10 +26,11 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Engine,
     account::{Account, Issued, Renewal},
-    event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
+    event::{ChildEnd, ConnId, Hook, Level, Outcome, Run, Ticket},
     hooks::RunOwner,
     message::Message,
     time::{Now, Time},
+    waiters::Wants,
 };
 use crate::{
     oauth::dump::{self, DumpFault, SavedToken},
@@ -360,6 +361,15 @@ impl Engine {
         };
         let next = if account.is_renewable() { Renewal::Due(refresh_at.max(now.time)) } else { Renewal::Unable };
         self.enter_renewal(index, next);
+        let outcome = Outcome {
+            success: true,
+            title: format!("{} is authorised", self.accounts[index].name()),
+            detail: "Saved tokens were restored meanwhile. You can close this page.".to_owned(),
+        };
+        self.close_authorization(index, &outcome, now);
+        for wants in [Wants::Authorization, Wants::Invitation] {
+            self.satisfy_waiters(index, wants, &[]);
+        }
     }
 
     fn enter_load(&mut self, next: Load) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Browser, Device, Issued, Renewal},
+    account::{Account, Attempt, Browser, Device, Issued, Renewal},
     calls::Purpose,
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
@@ -93,7 +93,7 @@ impl Engine {
         if !self.accounts[index].is_authorizing() {
             self.start_authorization(index, now);
         }
-        let asking = matches!(self.accounts[index].device(), Device::Asking(_));
+        let asking = matches!(self.accounts[index].device(), Device::Asking(Attempt::InFlight(_)));
         let exchanging = matches!(self.accounts[index].browser(), Browser::Exchanging(_));
         match wait {
             Some(wait) => {
@@ -171,11 +171,11 @@ impl Engine {
             self.keep_refresh_token(index, refresh_token, now);
         }
         self.forget_refused_secret(index, &failure);
+        self.note_pause(index, retry_after_of(failure.kind), now);
         let userless = self.accounts[index].settings.grant == Grant::ClientCredentials;
         match failure.kind {
             FailureKind::Transient { retry_after } | FailureKind::Unexpected { retry_after } => {
-                self.note_pause(index, retry_after, now);
-                let retry = self.accounts[index].settings.refresh_retry;
+                let retry = self.accounts[index].retry();
                 self.retry_renewal(index, failure.message, retry, retry_after, now);
             }
             FailureKind::Looping { retry_after } => {
@@ -374,6 +374,16 @@ impl Engine {
         let mut byte = [0];
         (self.random)(&mut byte);
         f64::from(byte[0]) / 2550.0
+    }
+}
+
+/// How long a provider asks to wait.
+pub(super) fn retry_after_of(kind: FailureKind) -> Option<Duration> {
+    match kind {
+        FailureKind::Transient { retry_after }
+        | FailureKind::Looping { retry_after }
+        | FailureKind::Unexpected { retry_after } => retry_after,
+        FailureKind::GrantEnded | FailureKind::Refused => None,
     }
 }
 

@@ -166,6 +166,9 @@ impl Engine {
                     let message = self.authorize_message(index, waiter.urls);
                     self.fail(waiter.conn, Reason::Authorize, message);
                 }
+                Wants::Invitation if !matches!(self.accounts[index].browser(), Browser::Closed) => {
+                    self.respond(waiter.conn, Response::Done { messages: Vec::new() });
+                }
                 Wants::Invitation => {
                     let account = self.accounts[index].name().to_owned();
                     self.fail(waiter.conn, Reason::Temporary, Message::AskingForUserCode { account });
@@ -245,6 +248,22 @@ impl Engine {
         Message::NotRefreshed { account, has, again, error }
     }
 
+    /// The message where the device endpoint could not be asked.
+    pub(super) fn no_user_code_message(&self, index: usize) -> Message {
+        let account = &self.accounts[index];
+        let reason = account.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        Message::NoUserCode { account: account.name().to_owned(), reason }
+    }
+
+    /// Whether a client of an account waits for whatever the user will give.
+    pub(super) fn is_awaited(&self, index: usize) -> bool {
+        self.accounts[index].waiters.iter().any(|waiter| match waiter.wants {
+            Wants::Token { patience, .. } => patience == Patience::Long,
+            Wants::Authorization => true,
+            Wants::Invitation | Wants::Renewal => false,
+        })
+    }
+
     /// Sets going what can bring a token: a refresh that is not waiting for its retry time, or the user.
     fn pursue(&mut self, index: usize, min_life: Option<Duration>, now: Now) {
         match self.judge(index, min_life, now.time, now) {
@@ -284,7 +303,7 @@ impl Engine {
             return FOR_REFRESH;
         }
         match (account.settings.grant, account.device()) {
-            (Grant::DeviceCode, Device::Asking(_)) => BRIEFLY,
+            (Grant::DeviceCode, Device::Asking(Attempt::InFlight(_))) => BRIEFLY,
             (Grant::ClientCredentials, _) if account.token.is_none() => BRIEFLY,
             (Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials, _) => Duration::ZERO,
         }
@@ -337,8 +356,11 @@ impl Engine {
                 let under_way = matches!(exchanging.attempt, Attempt::InFlight(_));
                 Verdict::Temporary { message: Message::BeingExchanged { account: name() }, under_way }
             }
-            (Renewal::Unable, Browser::Closed, Device::Asking(_)) => {
+            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::InFlight(_))) => {
                 Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
+            }
+            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::Due(_))) => {
+                Verdict::Temporary { message: self.no_user_code_message(index), under_way: false }
             }
             (Renewal::Unable, Browser::Closed, Device::Closed) => Verdict::Unasked,
         }
