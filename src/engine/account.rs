@@ -105,6 +105,10 @@ pub(super) struct Issued {
     pub(super) obtained_at: Time,
     pub(super) obtained_wall: WallTime,
     pub(super) expires_at: Time,
+    /// The whole life, which may be longer than the time since `obtained_at` can tell shortly after boot.
+    pub(super) life: Duration,
+    /// When after it was obtained the provider wants it to be refreshed.
+    pub(super) refresh_in: Option<Duration>,
     pub(super) refresh_token: Option<Secret>,
     pub(super) refresh_token_expires_at: Option<WallTime>,
     /// What the provider named; `None` where it named none.

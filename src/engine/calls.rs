@@ -78,6 +78,8 @@ pub(super) enum Purpose {
 /// Tokens to revoke one after another, and who is told how it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Revocation {
+    /// Whose client secret is sent, where a command has to print it first.
+    pub(super) account: AccountId,
     pub(super) settings: Rc<config::Account>,
     pub(super) client_secret: Option<Secret>,
     /// The next is last.
@@ -93,6 +95,18 @@ impl Purpose {
             Purpose::Exchange(id) | Purpose::Renewal(id, _) => Some(*id),
             Purpose::DeviceAuthorization(id) | Purpose::DevicePoll(id) => Some(*id),
             Purpose::Revocation(_) => None,
+        }
+    }
+
+    /// The account whose client secret must be known before the request can be sent.
+    fn needs_secret_of(&self) -> Option<AccountId> {
+        match self {
+            Purpose::Revocation(revocation) => match revocation.settings.client_secret {
+                config::ClientSecret::Command(_) if revocation.client_secret.is_none() => Some(revocation.account),
+                config::ClientSecret::Command(_) | config::ClientSecret::Text(_) | config::ClientSecret::None => None,
+            },
+            Purpose::Exchange(_) | Purpose::Renewal(..) => self.account(),
+            Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_) => self.account(),
         }
     }
 
@@ -147,7 +161,8 @@ impl Engine {
     pub(super) fn start_calls(&mut self, now: Now) {
         while self.calls.under_way.len() < MAX_CALLS {
             let Some(position) = self.next_call() else { return };
-            let Some(Queued { ticket, purpose }) = self.calls.queue.remove(position) else { return };
+            let Some(Queued { ticket, mut purpose }) = self.calls.queue.remove(position) else { return };
+            self.complete(&mut purpose);
             let Some(call) = self.build_call(ticket, &purpose, now) else { continue };
             self.calls.under_way.push(UnderWay {
                 ticket,
@@ -171,7 +186,8 @@ impl Engine {
     pub(super) fn fail_queued_calls(&mut self, index: usize, broken: &Broken, now: Now) {
         let id = self.accounts[index].id;
         let queue = std::mem::take(&mut self.calls.queue);
-        let (failed, rest): (VecDeque<_>, _) = queue.into_iter().partition(|call| call.purpose.account() == Some(id));
+        let (failed, rest): (VecDeque<_>, _) =
+            queue.into_iter().partition(|call| call.purpose.needs_secret_of() == Some(id));
         self.calls.queue = rest;
         for call in failed {
             self.conclude_call(call.ticket, call.purpose, Err(broken.clone()), now);
@@ -260,7 +276,7 @@ impl Engine {
         match (wanted, purpose) {
             (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, now),
             (true, _) => self.install_authorized(index, tokens, now),
-            (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(settings, tokens),
+            (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(purpose, settings, tokens),
             // Some providers end a client's every grant with one of them, and so the newer one too.
             (false, _) => {}
         }
@@ -275,25 +291,21 @@ impl Engine {
         now: Now,
     ) {
         if let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) {
-            self.revoke_tokens(settings, tokens);
+            self.revoke_tokens(purpose, settings, tokens);
         }
     }
 
-    fn revoke_tokens(&mut self, settings: Rc<config::Account>, tokens: Tokens) {
+    fn revoke_tokens(&mut self, purpose: &Purpose, settings: Rc<config::Account>, tokens: Tokens) {
+        let Some(id) = purpose.account() else { return };
         self.log(Level::Info, format!("{}: tokens came that nobody wants any more", settings.name));
-        let refresh_token = tokens.refresh_token;
-        let client_secret = match &settings.client_secret {
-            config::ClientSecret::Text(secret) => Some(secret.clone()),
-            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
-        };
-        self.revoke_at_provider(settings, client_secret, refresh_token, Some(tokens.access_token), None);
+        self.revoke_at_provider(id, settings, tokens.refresh_token, Some(tokens.access_token), None);
     }
 
     /// Asks the provider to revoke tokens, the refresh token first; does nothing where it has no such endpoint.
     pub(super) fn revoke_at_provider(
         &mut self,
+        account: AccountId,
         settings: Rc<config::Account>,
-        client_secret: Option<Secret>,
         refresh_token: Option<Secret>,
         access_token: Option<Secret>,
         conn: Option<ConnId>,
@@ -304,7 +316,11 @@ impl Engine {
         if settings.revocation_uri.is_none() || tokens.is_empty() {
             return false;
         }
-        let revocation = Revocation { settings, client_secret, tokens, conn, messages: Vec::new() };
+        let client_secret = match &settings.client_secret {
+            config::ClientSecret::Text(secret) => Some(secret.clone()),
+            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
+        };
+        let revocation = Revocation { account, settings, client_secret, tokens, conn, messages: Vec::new() };
         self.enqueue(Purpose::Revocation(Box::new(revocation)));
         true
     }
@@ -336,8 +352,10 @@ impl Engine {
         let (mut first, mut first_awaited) = (None, None);
         let mut unread = Vec::new();
         for (position, call) in self.calls.queue.iter().enumerate() {
-            let Some(index) = call.purpose.account().and_then(|id| self.index_of(id)) else {
+            let Some(index) = call.purpose.needs_secret_of().and_then(|id| self.index_of(id)) else {
                 first = first.or(Some(position));
+                let asked = matches!(&call.purpose, Purpose::Revocation(revocation) if revocation.conn.is_some());
+                first_awaited = first_awaited.or(asked.then_some(position));
                 continue;
             };
             match self.accounts[index].client_secret {
@@ -358,6 +376,16 @@ impl Engine {
             self.read_client_secret(index);
         }
         first_awaited.or(first)
+    }
+
+    /// Gives a revocation the client secret that it waited for.
+    fn complete(&self, purpose: &mut Purpose) {
+        let index = purpose.needs_secret_of().and_then(|id| self.index_of(id));
+        if let (Purpose::Revocation(revocation), Some(index)) = (purpose, index)
+            && let ClientSecret::Known(secret) = &self.accounts[index].client_secret
+        {
+            revocation.client_secret = Some(secret.clone());
+        }
     }
 
     /// The call itself, from what is known now; none where the ticket's holder has moved on.

@@ -209,7 +209,9 @@ impl Engine {
     pub(super) fn forget_refused_secret(&mut self, index: usize, failure: &Failure) {
         if failure.error.as_deref() == Some("invalid_client") {
             let account = &mut self.accounts[index];
-            if let config::ClientSecret::Command(_) = Rc::clone(&account.settings).client_secret {
+            if let (ClientSecret::Known(_), config::ClientSecret::Command(_)) =
+                (&account.client_secret, &account.settings.client_secret)
+            {
                 account.client_secret = ClientSecret::Unread;
             }
         }

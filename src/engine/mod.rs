@@ -238,10 +238,6 @@ impl Engine {
         self.close_authorization(index, &outcome, now);
         let state = &self.accounts[index];
         let (id, settings) = (state.id, Rc::clone(&state.settings));
-        let client_secret = match &state.client_secret {
-            account::ClientSecret::Known(secret) => Some(secret.clone()),
-            account::ClientSecret::Unneeded | account::ClientSecret::Unread | account::ClientSecret::Reading(_) => None,
-        };
         let tokens = state.token.as_ref().map(|token| (token.refresh_token.clone(), token.access_token.clone()));
         let (refresh_token, access_token) = tokens.unzip();
         self.abandon_calls(id, &settings);
@@ -249,7 +245,7 @@ impl Engine {
         self.accounts[index].last_error = None;
         self.fail_waiters(index, Reason::Error, &Message::Revoked { account }, |_| true);
         let refresh_token = refresh_token.flatten();
-        let asked = !local && self.revoke_at_provider(settings, client_secret, refresh_token, access_token, Some(conn));
+        let asked = !local && self.revoke_at_provider(id, settings, refresh_token, access_token, Some(conn));
         if !asked {
             self.respond(conn, Response::Done { messages: Vec::new() });
         }

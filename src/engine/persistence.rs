@@ -350,15 +350,14 @@ impl Engine {
             obtained_at: now.time - now.wall.since(saved.obtained_at),
             obtained_wall: saved.obtained_at,
             expires_at: now.time + left,
+            life: whole,
+            refresh_in: saved.refresh_at.map(|at| at.since(saved.obtained_at)),
             refresh_token: saved.refresh_token,
             refresh_token_expires_at: saved.refresh_token_expires_at,
             scope: saved.scope,
         });
-        let refresh_at = match saved.refresh_at {
-            _ if from_the_future || left.is_zero() => now.time,
-            Some(at) => now.time + at.since(now.wall).min(left),
-            None => super::renewals::refresh_at(account, None),
-        };
+        let refresh_at =
+            if from_the_future || left.is_zero() { now.time } else { super::renewals::refresh_at(account) };
         let next = if account.is_renewable() { Renewal::Due(refresh_at.max(now.time)) } else { Renewal::Unable };
         self.enter_renewal(index, next);
         let outcome = Outcome {
@@ -403,10 +402,6 @@ fn read_state(state: &[u8]) -> Result<Vec<SavedToken>, DumpFault> {
 /// What of an account is saved.
 fn save(account: &Account, now: Now) -> Option<SavedToken> {
     let token = account.token.as_ref()?;
-    let refresh_at = match account.renewal() {
-        Renewal::Due(at) => Some(now.wall_at(at)),
-        Renewal::Unable | Renewal::InFlight(_) | Renewal::Held(_) => None,
-    };
     Some(SavedToken {
         account: account.name().to_owned(),
         binding: dump::fingerprint(&account.settings),
@@ -416,7 +411,7 @@ fn save(account: &Account, now: Now) -> Option<SavedToken> {
         refresh_token: token.refresh_token.clone(),
         refresh_token_expires_at: token.refresh_token_expires_at,
         scope: token.scope.clone(),
-        refresh_at,
+        refresh_at: token.refresh_in.map(|refresh_in| token.obtained_wall + refresh_in),
     })
 }
 

@@ -174,7 +174,7 @@ fn keep(mut account: Account, settings: Rc<config::Account>, now: Now) -> Accoun
             account.enter_renewal(Renewal::Due(now.time));
         }
         Renewal::Due(_) if account.failures == 0 && account.token.is_some() => {
-            let at = super::renewals::refresh_at(&account, None).max(now.time);
+            let at = super::renewals::refresh_at(&account).max(now.time);
             account.enter_renewal(Renewal::Due(at));
         }
         Renewal::Due(_) | Renewal::InFlight(_) | Renewal::Unable => {}

@@ -43,16 +43,17 @@ pub(super) struct Pause {
 
 /// When a token just obtained is refreshed: where the provider says, else shortly before its end, but early enough
 /// by the user's wish, and at half of a life that is too short for all that.
-pub(super) fn refresh_at(account: &Account, refresh_in: Option<Duration>) -> Time {
+pub(super) fn refresh_at(account: &Account) -> Time {
     let Some(token) = &account.token else { return Time::default() };
     let settings = &account.settings;
-    let life = token.expires_at.since(token.obtained_at);
-    let due = match refresh_in {
+    let life = token.life;
+    let due = match token.refresh_in {
         Some(refresh_in) => refresh_in.min(life),
         None if life < settings.refresh_before_expiry.saturating_mul(2) => life / 2,
         None => (life - settings.refresh_before_expiry).min(settings.refresh_at_least),
     };
-    token.obtained_at + due.max(account.pause())
+    let due = due.max(account.pause());
+    token.expires_at - life.saturating_sub(due) + due.saturating_sub(life)
 }
 
 impl Engine {
@@ -275,12 +276,14 @@ impl Engine {
             obtained_at: now.time,
             obtained_wall: now.wall,
             expires_at: now.time + life,
+            life,
+            refresh_in: tokens.refresh_in,
             refresh_token: tokens.refresh_token.or(old_refresh_token),
             refresh_token_expires_at: refresh_token_end.or(kept_end),
             scope: tokens.scope,
         });
         let name = account.name().to_owned();
-        let at = refresh_at(account, tokens.refresh_in);
+        let at = refresh_at(account);
         let next = if account.is_renewable() { Renewal::Due(at) } else { Renewal::Unable };
         self.enter_renewal(index, next);
         self.end_verdict(index);
@@ -303,6 +306,8 @@ impl Engine {
                     obtained_at: now.time,
                     obtained_wall: now.wall,
                     expires_at: now.time,
+                    life: Duration::ZERO,
+                    refresh_in: None,
                     refresh_token: Some(refresh_token),
                     refresh_token_expires_at: None,
                     scope: None,
