@@ -76,6 +76,11 @@ impl Engine {
         ticket
     }
 
+    /// Whether a hook of this owner runs.
+    pub(super) fn runs(&self, owner: RunOwner) -> bool {
+        self.running.iter().any(|running| running.owner == owner)
+    }
+
     /// Ends a hook.
     pub(super) fn kill(&mut self, ticket: Ticket) {
         if self.running.iter().any(|running| running.ticket == ticket) {

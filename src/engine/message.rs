@@ -135,9 +135,16 @@ impl fmt::Display for Message {
                  restore </dev/null\" gives them up)"
             ),
             Message::NotSaved { reason } => write!(f, "token state not saved: {reason}; it will be tried again"),
-            Message::NotRestored { reason } => write!(f, "token state not restored: {reason}"),
+            Message::NotRestored { reason } => {
+                write!(f, "token state not restored: {reason}; nothing was changed, try another dump")
+            }
             Message::LeftUnsaved { accounts, reason } => {
-                write!(f, "stopped without saving the tokens of {}: {reason}", accounts.join(", "))
+                f.write_str("stopped without saving ")?;
+                match accounts.as_slice() {
+                    [] => f.write_str("that an account was taken away")?,
+                    accounts => write!(f, "the tokens of {}", accounts.join(", "))?,
+                }
+                write!(f, ": {reason}; mend that before the next start, and run \"pizauth auth\" where it asks you to")
             }
             Message::ShuttingDown => f.write_str("the server is shutting down; start it again with \"pizauth server\""),
         }

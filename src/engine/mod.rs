@@ -272,12 +272,6 @@ impl Engine {
         }
     }
 
-    fn settle_all_shows(&mut self, now: Now) {
-        for index in 0..self.accounts.len() {
-            self.settle_shows(index, now);
-        }
-    }
-
     fn respond(&mut self, conn: ConnId, response: Response) {
         self.effects.push_back(Effect::Respond { conn, response });
     }

@@ -137,10 +137,12 @@ impl Engine {
         awaited.then_some((retry_at, "restore_cmd"))
     }
 
-    /// When the next save is due.
+    /// When the next save is due: one run at a time, even where a reload took the command away and gave it back.
     pub(super) fn save_deadline(&self) -> Option<(Time, &'static str)> {
         match self.save {
-            Save::Dirty { at } if !self.load.keeps_waiting() => Some((at, "persist_cmd")),
+            Save::Dirty { at } if !self.load.keeps_waiting() && !self.runs(RunOwner::Persist) => {
+                Some((at, "persist_cmd"))
+            }
             Save::Off | Save::Clean | Save::Dirty { .. } | Save::Saving { .. } => None,
         }
     }
@@ -227,7 +229,7 @@ impl Engine {
                 self.enter_load(Load::Sealed { retry_at: now.time + RETRY_SEALED, tombstones });
             }
         }
-        self.settle_all_shows(now);
+        self.resume_shows(now);
     }
 
     /// `pizauth restore`
@@ -252,7 +254,7 @@ impl Engine {
             self.mark_changed(index, now);
         }
         self.renew_userless(now);
-        self.settle_all_shows(now);
+        self.resume_shows(now);
         self.respond(conn, Response::Done { messages: Vec::new() });
     }
 
@@ -265,6 +267,7 @@ impl Engine {
     pub(super) fn persistence_status(&self) -> PersistenceStatus {
         let state = match (&self.load, &self.save) {
             (Load::Sealed { .. }, _) => PersistenceState::Sealed,
+            (Load::Restoring { .. }, _) if self.load_error.is_some() => PersistenceState::Sealed,
             (Load::Off | Load::Restoring { .. } | Load::Done, Save::Dirty { .. } | Save::Saving { .. }) => {
                 PersistenceState::Unsaved
             }
@@ -329,7 +332,8 @@ impl Engine {
             let bound = dump::fingerprint(&account.settings) == saved.binding;
             let has_better =
                 account.token.as_ref().is_some_and(|own| own.is_usable(now.time) || own.refresh_token.is_some());
-            if !bound || has_better || tombstones.contains(&saved.account) {
+            let is_good = saved.refresh_token.is_some() || saved.expires_at > now.wall;
+            if !bound || !is_good || has_better || tombstones.contains(&saved.account) {
                 self.log(Level::Info, format!("{}: saved token not taken over", saved.account));
                 continue;
             }
@@ -345,6 +349,7 @@ impl Engine {
         let left = saved.expires_at.since(now.wall).min(whole);
         let account = &mut self.accounts[index];
         account.generation += 1;
+        account.failures = 0;
         account.token = Some(Issued {
             access_token: saved.access_token.unwrap_or_default(),
             obtained_at: now.time - now.wall.since(saved.obtained_at),

@@ -125,7 +125,7 @@ impl Engine {
         if !self.load.keeps_waiting() {
             self.renew_userless(now);
         }
-        self.settle_all_shows(now);
+        self.resume_shows(now);
     }
 
     /// Lets go of an account that is not configured any more, or not as it was.
@@ -150,9 +150,11 @@ impl Engine {
 
         self.abandon_calls(id, &settings);
         self.load.bury(&name);
-        if had_token {
+        if had_token || self.load.keeps_waiting() {
             self.changes += 1;
             self.plan_save(now);
+        }
+        if had_token {
             self.log(Level::Warn, format!("{name}: its configuration was changed, so its token was forgotten"));
             if still_there {
                 self.raise_token_event(name, TokenEvent::Invalidated);

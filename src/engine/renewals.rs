@@ -244,8 +244,11 @@ impl Engine {
         self.load.bury(&name);
         self.enter_renewal(index, Renewal::Unable);
         self.end_verdict(index);
-        if had_token {
+        // A store that was not read yet may hold a token that must not come back.
+        if had_token || self.load.keeps_waiting() {
             self.mark_changed(index, now);
+        }
+        if had_token {
             self.raise_token_event(name, event);
         }
     }

@@ -150,6 +150,20 @@ impl Engine {
         }
     }
 
+    /// Goes on with every `show` after a change that concerns all accounts: what can bring a token may be another.
+    pub(super) fn resume_shows(&mut self, now: Now) {
+        for index in 0..self.accounts.len() {
+            let patient = self.accounts[index].waiters.iter().find_map(|waiter| match waiter.wants {
+                Wants::Token { min_life, patience: Patience::Long } => Some(min_life),
+                Wants::Token { .. } | Wants::Authorization | Wants::Invitation | Wants::Renewal => None,
+            });
+            if let Some(min_life) = patient {
+                self.pursue(index, min_life, now);
+            }
+            self.settle_shows(index, now);
+        }
+    }
+
     /// Answers the waiters of an account whose time is up.
     pub(super) fn on_waiters_timeout(&mut self, index: usize, now: Now) {
         if self.accounts[index].waiters.iter().all(|waiter| waiter.until > now.time) {

@@ -3,6 +3,10 @@
 mod browser;
 mod calls;
 mod device;
+mod hooks;
+mod messages;
+mod persistence;
+mod reloads;
 mod renewal;
 mod shows;
 mod shutdown;
