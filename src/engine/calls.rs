@@ -226,6 +226,9 @@ impl Engine {
             call.until = None;
             let abandoned = matches!(call.owner, Owner::Abandoned(_));
             let (ticket, purpose) = (call.ticket, call.purpose.clone());
+            if let Purpose::Revocation(revocation) = &mut call.purpose {
+                revocation.conn = None;
+            }
             if !abandoned {
                 let detail = format!("no answer within {} s", CALL_LIMIT.as_secs());
                 self.conclude_call(ticket, purpose, Err(Broken { stage: Stage::Sent, detail }), now);
@@ -511,4 +514,25 @@ fn tokens_of(
     let reply = outcome.as_ref().ok().filter(|_| purpose.brings_tokens())?;
     let asked = Asked { account: settings, redirect_uri: None, mask: &Mask::default() };
     token::read_answer(&asked, reply, now.wall).ok()
+}
+
+#[cfg(test)]
+impl Calls {
+    /// Whether a request is still to have an outcome for its owner.
+    pub(super) fn is_expected(&self, ticket: Ticket) -> bool {
+        self.queue.iter().any(|call| call.ticket == ticket)
+            || self.under_way.iter().any(|call| call.ticket == ticket && call.until.is_some())
+    }
+
+    /// Who waits for a revocation.
+    pub(super) fn askers(&self) -> Vec<ConnId> {
+        let queued = self.queue.iter().map(|call| &call.purpose);
+        let purposes = queued.chain(self.under_way.iter().map(|call| &call.purpose));
+        let askers = purposes.filter_map(|purpose| match purpose {
+            Purpose::Revocation(revocation) => revocation.conn,
+            Purpose::Exchange(_) | Purpose::Renewal(..) => None,
+            Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_) => None,
+        });
+        askers.collect()
+    }
 }

@@ -1,6 +1,6 @@
 //! The hooks: which command runs for what, and what its end means.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use super::{
     Engine,
@@ -30,7 +30,7 @@ const MAX_EVENTS: usize = 4096;
 
 /// A hook that runs.
 pub(super) struct Running {
-    ticket: Ticket,
+    pub(super) ticket: Ticket,
     owner: RunOwner,
 }
 

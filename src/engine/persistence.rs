@@ -241,7 +241,7 @@ impl Engine {
                 return self.fail(conn, Reason::Error, message);
             }
         };
-        let tombstones = match std::mem::replace(&mut self.load, Load::Done) {
+        let tombstones = match self.enter_load(Load::Done) {
             Load::Restoring { ticket, tombstones } => {
                 self.kill(ticket);
                 tombstones
@@ -376,7 +376,7 @@ impl Engine {
         }
     }
 
-    fn enter_load(&mut self, next: Load) {
+    fn enter_load(&mut self, next: Load) -> Load {
         let name = |state: &Load| match state {
             Load::Off => "off",
             Load::Restoring { .. } => "restoring",
@@ -384,7 +384,7 @@ impl Engine {
             Load::Done => "done",
         };
         self.log(Level::Debug, format!("restore {} -> {}", name(&self.load), name(&next)));
-        self.load = next;
+        std::mem::replace(&mut self.load, next)
     }
 
     pub(super) fn enter_save(&mut self, next: Save) {

@@ -183,3 +183,11 @@ fn keep(mut account: Account, settings: Rc<config::Account>, now: Now) -> Accoun
     }
     account
 }
+
+#[cfg(test)]
+impl Reloads {
+    /// Who waits for a reload.
+    pub(super) fn askers(&self) -> Vec<ConnId> {
+        self.askers.iter().chain(&self.next).copied().collect()
+    }
+}

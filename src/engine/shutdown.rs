@@ -151,3 +151,14 @@ pub(super) fn outcome_of_stopping(account: &str) -> Outcome {
         detail: "pizauth is shutting down. Start it again, and ask for a token once more.".to_owned(),
     }
 }
+
+#[cfg(test)]
+impl Phase {
+    /// Who waits for the end.
+    pub(super) fn askers(&self) -> Vec<ConnId> {
+        match self {
+            Phase::Stopping(stopping) => stopping.askers.clone(),
+            Phase::Running | Phase::Stopped => Vec::new(),
+        }
+    }
+}

@@ -230,7 +230,7 @@ fn a_paste_finishes_the_authorization_as_the_listener_would() {
     let mut sim = Sim::new(vec![account("home"), account("work")]);
     let (home, work) = (sim.auth("home", Some(60)), sim.auth("work", Some(60)));
     let (home_state, work_state) = (sim.state("home"), sim.state("work"));
-    let mut paste =
+    let paste =
         |sim: &mut Sim, text: String| sim.request(Request::Paste { account: "work".to_owned(), text: text.into() });
     for (name, text, clause) in [
         ("another account's", format!("code=c&state={home_state}"), "\"home\""),

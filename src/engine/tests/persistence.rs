@@ -160,8 +160,8 @@ fn who_waits_is_asked_however_the_store_opens() {
         let mut sim = sealed();
         let waiting = sim.show_waiting("work", 600);
         match how {
-            "restore" => drop(sim.restore("")),
-            _ => drop(sim.reload(stored(true, false), bound(1234))),
+            "restore" => _ = sim.restore(""),
+            _ => _ = sim.reload(stored(true, false), bound(1234)),
         }
         assert!(sim.is_waiting(waiting) && sim.notices.len() == 1, "{how}");
     }
@@ -249,7 +249,7 @@ fn what_was_obtained_while_sealed_is_merged_and_saved() {
 #[test]
 fn what_was_revoked_or_refused_while_sealed_does_not_come_back() {
     for (name, end) in [
-        ("revoked without a token here", (|sim: &mut Sim| drop(sim.revoke("work"))) as fn(&mut Sim)),
+        ("revoked without a token here", (|sim: &mut Sim| _ = sim.revoke("work")) as fn(&mut Sim)),
         ("revoked with one", |sim: &mut Sim| {
             sim.authorize("work", &tokens(3, 3600));
             sim.request(Request::Revoke { account: "work".to_owned(), local: true });

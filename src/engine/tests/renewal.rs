@@ -253,8 +253,8 @@ fn a_refusal_is_tried_again_on_refresh_reload_or_after_an_hour() {
         sim.refresh("work", None);
         sim.answer_call(401, r#"{"error":"invalid_client"}"#);
         match how {
-            "refresh" => drop(sim.refresh("work", None)),
-            "reload" => drop(sim.reload(config(vec![account("work")]), super::sim::bound(1234))),
+            "refresh" => _ = sim.refresh("work", None),
+            "reload" => _ = sim.reload(config(vec![account("work")]), super::sim::bound(1234)),
             "hour" => sim.sleep(secs(3600)),
             _ => {
                 sim.sleep(secs(3599));
