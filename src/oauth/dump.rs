@@ -7,18 +7,12 @@
 use std::{collections::BTreeSet, fmt};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use ring::{
-    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    digest::{Context, SHA256},
-};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zeroize::Zeroizing;
 
-use crate::{
-    config::{Account, ClientAuth, ClientSecret, Grant},
-    engine::WallTime,
-    secret::Secret,
-};
+use super::digest;
+use crate::{config::Account, engine::WallTime, secret::Secret};
 
 /// First line of a dump; authenticated with what follows it.
 const HEADER: &str = "pizauth-dump 1";
@@ -97,39 +91,7 @@ impl fmt::Display for DumpFault {
 
 /// Identifies everything in an account that a token depends on: where this differs, the token is not the account's.
 pub fn fingerprint(account: &Account) -> [u8; 32] {
-    let mut hash = Hash(Context::new(&SHA256));
-    hash.option(account.auth_uri.as_deref());
-    hash.text(&account.token_uri);
-    hash.option(account.device_auth_uri.as_deref());
-    hash.text(&account.client_id);
-    match &account.client_secret {
-        ClientSecret::None => hash.text("none"),
-        ClientSecret::Text(secret) => {
-            hash.text("text");
-            hash.text(secret.expose());
-        }
-        ClientSecret::Command(command) => {
-            hash.text("command");
-            hash.text(command);
-        }
-    }
-    hash.text(match account.client_auth {
-        ClientAuth::Post => "post",
-        ClientAuth::Basic => "basic",
-    });
-    hash.text(match account.grant {
-        Grant::AuthorizationCode => "authorization_code",
-        Grant::DeviceCode => "device_code",
-        Grant::ClientCredentials => "client_credentials",
-    });
-    hash.list(account.scopes.iter().map(|scope| [scope.as_str()]));
-    hash.text(&account.redirect_uri);
-    hash.list(account.auth_uri_fields.iter().map(|(name, value)| [name.as_str(), value]));
-    hash.option(account.login_hint.as_deref());
-    hash.option(account.issuer.as_deref());
-    hash.list(account.token_uri_fields.iter().map(|(name, value)| [name.as_str(), value.expose()]));
-    hash.list(account.token_uri_headers.iter().map(|(name, value)| [name.as_str(), value.expose()]));
-    hash.finish()
+    digest(account.binding().expose())
 }
 
 /// Writes a dump. `random` fills a buffer with unpredictable bytes.
@@ -205,33 +167,6 @@ fn key() -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, KEY).expect("the key is as long as the cipher wants it"))
 }
 
-/// A digest over texts that cannot run into each other: each has its length before it, each list its count.
-struct Hash(Context);
-
-impl Hash {
-    fn number(&mut self, number: usize) {
-        self.0.update(&(number as u64).to_be_bytes());
-    }
-
-    fn text(&mut self, text: &str) {
-        self.number(text.len());
-        self.0.update(text.as_bytes());
-    }
-
-    fn option(&mut self, text: Option<&str>) {
-        self.list(text.into_iter().map(|text| [text]));
-    }
-
-    fn list<'a, const N: usize>(&mut self, items: impl ExactSizeIterator<Item = [&'a str; N]>) {
-        self.number(items.len());
-        items.flatten().for_each(|text| self.text(text));
-    }
-
-    fn finish(self) -> [u8; 32] {
-        self.0.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
-    }
-}
-
 fn write_binding<S: Serializer>(binding: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&BASE64_STANDARD.encode(binding))
 }
@@ -244,6 +179,7 @@ fn read_binding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ClientAuth, ClientSecret, Grant};
     use crate::oauth::testing::{account, mutations};
 
     fn saved(name: &str) -> SavedToken {
