@@ -1,7 +1,8 @@
 //! The token state as text, for `dump`, `restore`, persist_cmd and restore_cmd.
 //!
-//! A header line, then base64 lines of a nonce and of JSON sealed with ChaCha20-Poly1305. The key is no secret: it
-//! keeps tokens from a casual search and lets damage be seen. Whoever has the text has the tokens.
+//! A header line, then base64 lines of a nonce and of JSON sealed with ChaCha20-Poly1305, then a line that says that
+//! this is all. The key is no secret: it keeps tokens from a casual search and lets damage be seen. Whoever has the
+//! text has the tokens.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -18,6 +19,9 @@ const HEADER: &str = "pizauth-dump 1";
 
 /// What the header of every version begins with.
 const HEADER_START: &str = "pizauth-dump ";
+
+/// Last line of a dump. Whoever stores one can see by it, without the key, that the writer did not die half-way.
+const FOOTER: &str = "pizauth-dump end";
 
 /// Public by design.
 const KEY: &[u8; 32] = b"pizauth-dump 1: this is not safe";
@@ -100,7 +104,8 @@ pub fn write(tokens: &[SavedToken], random: &mut dyn FnMut(&mut [u8])) -> Secret
         .expect("a dump is shorter than the cipher's limit of 256 GiB");
     sealed.splice(0..0, nonce);
     let body = Secret::new(BASE64_STANDARD.encode(&sealed));
-    let mut text = String::with_capacity(HEADER.len() + 2 + body.expose().len() / LINE * (LINE + 1) + LINE);
+    let lines = body.expose().len() / LINE * (LINE + 1) + LINE;
+    let mut text = String::with_capacity(HEADER.len() + lines + FOOTER.len() + 3);
     text.push_str(HEADER);
     text.push('\n');
     for (place, c) in body.expose().chars().enumerate() {
@@ -112,6 +117,8 @@ pub fn write(tokens: &[SavedToken], random: &mut dyn FnMut(&mut [u8])) -> Secret
     if !text.ends_with('\n') {
         text.push('\n');
     }
+    text.push_str(FOOTER);
+    text.push('\n');
     Secret::new(text)
 }
 
@@ -130,6 +137,7 @@ pub fn read(dump: &[u8]) -> Result<Vec<SavedToken>, DumpFault> {
         header if is_version(header) => return Err(DumpFault::Version),
         _ => return Err(DumpFault::NotADump),
     }
+    let body = body.trim_ascii_end().strip_suffix(FOOTER.as_bytes()).ok_or(DumpFault::Damaged)?;
     let body: Vec<u8> = body.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     let sealed = Zeroizing::new(BASE64_STANDARD.decode(body).map_err(|_| DumpFault::Damaged)?);
     let tokens = open(sealed).ok_or(DumpFault::Damaged)?;
@@ -207,7 +215,7 @@ mod tests {
             [("none", vec![]), ("one", vec![saved("a")]), ("two", vec![saved("a"), bare.clone()]), ("bare", vec![bare])]
         {
             let text = text(&tokens);
-            assert!(text.starts_with("pizauth-dump 1\n") && text.ends_with('\n'), "{name}");
+            assert!(text.starts_with("pizauth-dump 1\n") && text.ends_with("\npizauth-dump end\n"), "{name}");
             assert!(text.lines().all(|line| line.len() <= LINE), "{name}");
             assert!(!text.contains("in-the-dump"), "{name}");
             assert_eq!(read(text.as_bytes()), Ok(tokens.clone()), "{name}");
@@ -219,7 +227,9 @@ mod tests {
     #[test]
     fn what_is_no_sound_dump_is_refused_whole() {
         let good = text(&[saved("a")]);
-        let cut = good.get(..good.len() - 9).unwrap();
+        let whole = good.strip_suffix("pizauth-dump end\n").unwrap();
+        let ended = |body: &str| format!("{body}pizauth-dump end\n");
+        let cut = whole.get(..whole.len() - 9).unwrap();
         for (name, dump, want) in [
             ("nothing", "", DumpFault::Empty),
             ("blanks", " \r\n", DumpFault::Empty),
@@ -228,9 +238,14 @@ mod tests {
             ("no number", "pizauth-dump \nAAAA", DumpFault::NotADump),
             ("a later version", &good.replacen('1', "2", 1), DumpFault::Version),
             ("only the header", "pizauth-dump 1\n", DumpFault::Damaged),
-            ("only a nonce", "pizauth-dump 1\nAAAAAAAAAAAAAAAA\n", DumpFault::Damaged),
+            ("header and end", &ended("pizauth-dump 1\n"), DumpFault::Damaged),
+            ("only a nonce", &ended("pizauth-dump 1\nAAAAAAAAAAAAAAAA\n"), DumpFault::Damaged),
             ("cut", cut, DumpFault::Damaged),
-            ("no base64", &format!("{good}*"), DumpFault::Damaged),
+            ("cut, with its end", &ended(cut), DumpFault::Damaged),
+            ("without its end", whole, DumpFault::Damaged),
+            ("cut within its end", good.get(..good.len() - 4).unwrap(), DumpFault::Damaged),
+            ("no base64", &ended(&format!("{whole}*")), DumpFault::Damaged),
+            ("something more in it", &ended(&format!("{whole}AAAA")), DumpFault::Damaged),
             ("something behind it", &format!("{good}AAAA"), DumpFault::Damaged),
         ] {
             assert_eq!(read(dump.as_bytes()), Err(want), "{name}");
@@ -264,7 +279,8 @@ mod tests {
     #[test]
     fn no_dump_makes_the_reader_panic() {
         let good = text(&[saved("a")]);
-        mutations(&[&good, "pizauth-dump 1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"], |bytes| {
+        let short = "pizauth-dump 1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\npizauth-dump end\n";
+        mutations(&[&good, short], |bytes| {
             let _ = read(bytes);
         });
     }
