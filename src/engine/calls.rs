@@ -48,6 +48,8 @@ struct UnderWay {
     ticket: Ticket,
     purpose: Purpose,
     owner: Owner,
+    /// What a renewal was sent with.
+    refresh_token: Option<Secret>,
     /// When it is given up; it may still answer later.
     until: Option<Time>,
 }
@@ -131,9 +133,14 @@ impl Calls {
         self.under_way.iter().filter(wanted).any(|call| call.purpose.brings_tokens())
     }
 
-    /// Whether a request with this account's refresh token is still somewhere on its way, given up or not.
-    fn is_renewing(&self, id: AccountId) -> bool {
-        self.under_way.iter().any(|call| matches!(call.purpose, Purpose::Renewal(owner, _) if owner == id))
+    /// Whether a request with this refresh token is still somewhere on its way, given up, abandoned or not. Without
+    /// one, whether the account's own request is.
+    fn is_renewing(&self, id: AccountId, refresh_token: Option<&Secret>) -> bool {
+        self.under_way.iter().any(|call| match (&call.refresh_token, refresh_token) {
+            (Some(sent), Some(refresh_token)) => sent == refresh_token,
+            (None, None) => matches!(call.purpose, Purpose::Renewal(owner, _) if owner == id),
+            (Some(_), None) | (None, Some(_)) => false,
+        })
     }
 
     /// Who waits for the outcome of a revocation: forgets a connection that is gone.
@@ -164,10 +171,12 @@ impl Engine {
             let Some(Queued { ticket, mut purpose }) = self.calls.queue.remove(position) else { return };
             self.complete(&mut purpose);
             let Some(call) = self.build_call(ticket, &purpose, now) else { continue };
+            let refresh_token = self.refresh_token_for(&purpose).cloned();
             self.calls.under_way.push(UnderWay {
                 ticket,
                 purpose,
                 owner: Owner::Account,
+                refresh_token,
                 until: Some(now.time + CALL_LIMIT),
             });
             self.effects.push_back(Effect::Call { ticket, call });
@@ -420,13 +429,13 @@ impl Engine {
                     return None;
                 }
                 let paused = self.paused_until(&settings.token_uri, now.time);
-                let busy = self.calls.is_renewing(*id);
+                let refresh_token = self.refresh_token_for(purpose);
+                let busy = self.calls.is_renewing(*id, refresh_token);
                 if let Some(until) = paused.or(busy.then(|| now.time + account.retry())) {
                     let index = self.index_of(*id)?;
                     self.postpone_renewal(index, until, now);
                     return None;
                 }
-                let refresh_token = account.token.as_ref().and_then(|token| token.refresh_token.as_ref());
                 match (refresh_token, settings.grant) {
                     (Some(refresh_token), _) => {
                         Some(token::request(settings, secret, TokenGrant::RefreshToken(refresh_token)))
@@ -448,6 +457,12 @@ impl Engine {
                 Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
             },
         }
+    }
+
+    /// The refresh token that a renewal presents.
+    fn refresh_token_for(&self, purpose: &Purpose) -> Option<&Secret> {
+        let Purpose::Renewal(id, _) = purpose else { return None };
+        self.accounts[self.index_of(*id)?].token.as_ref()?.refresh_token.as_ref()
     }
 
     /// Reads what a token endpoint answered for an account.
