@@ -164,6 +164,20 @@ impl Home {
             let mode = fs::metadata(self.path(file)).expect(file).permissions().mode();
             assert_eq!(mode & 0o077, 0, "others can read {file}");
         }
+        self.replaces_nothing_by_less(script);
+    }
+
+    /// Input that ends early, because pizauth died while it wrote, does not get into the store.
+    fn replaces_nothing_by_less(&self, script: &str) {
+        let saved = self.restored(script);
+        let whole = state("cut", 200_000);
+        for length in [0, 15, 70_000, whole.len() - 2] {
+            let output = self.run(script, "persist", &whole[..length]);
+            assert!(!output.status.success(), "{script} takes {length} bytes of {} for a state", whole.len());
+            assert!(self.restored(script) == saved, "{script} lets {length} bytes replace a state");
+        }
+        assert!(self.run(script, "persist", &saved).status.success());
+        assert!(self.restored(script) == saved, "{script} does not save after an input that ended early");
     }
 
     /// A store that cannot be opened is a failure, not an empty store.
@@ -196,5 +210,5 @@ impl Drop for Home {
 fn state(word: &str, length: usize) -> Vec<u8> {
     let line = format!("{word}0123456789\n");
     let body = line.repeat(length / line.len() + 1);
-    format!("pizauth-dump 1\n{body}").into_bytes()
+    format!("pizauth-dump 1\n{body}pizauth-dump end\n").into_bytes()
 }

@@ -13,11 +13,18 @@ umask 077
 folder=${XDG_STATE_HOME:-$HOME/.local/state}/pizauth
 state=$folder/state.gpg
 
+# Passes the state on, and fails where its last line is missing: then pizauth died while it wrote.
+whole() {
+    awk '{ print; last = $0 } END { exit last != "pizauth-dump end" }'
+}
+
 case ${1-} in
 persist)
     mkdir -p "$folder"
-    # Beside the old state first: a save that fails half-way costs nothing.
-    gpg --batch --yes --quiet --encrypt --default-recipient-self --output "$state.new"
+    # Beside the old state first: a save that fails half-way costs nothing. What is known of the input comes by a
+    # descriptor of its own, since a pipe tells how its last command ended only.
+    ended=$({ { whole && echo yes >&3; } | gpg --batch --yes --quiet --encrypt --default-recipient-self --output "$state.new"; } 3>&1)
+    [ "$ended" = yes ]
     mv -f "$state.new" "$state"
     ;;
 restore)

@@ -13,10 +13,17 @@ umask 077
 store=${PASSWORD_STORE_DIR:-$HOME/.password-store}
 name=pizauth/state
 
+# Passes the state on, and fails where its last line is missing: then pizauth died while it wrote.
+whole() {
+    awk '{ print; last = $0 } END { exit last != "pizauth-dump end" }'
+}
+
 case ${1-} in
 persist)
-    # Beside the old entry first: a save that fails half-way costs nothing.
-    pass insert --multiline --force "$name.new" >/dev/null
+    # Beside the old entry first: a save that fails half-way costs nothing. What is known of the input comes by a
+    # descriptor of its own, since a pipe tells how its last command ended only.
+    ended=$({ { whole && echo yes >&3; } | pass insert --multiline --force "$name.new" >/dev/null; } 3>&1)
+    [ "$ended" = yes ]
     pass mv --force "$name.new" "$name" >/dev/null
     ;;
 restore)

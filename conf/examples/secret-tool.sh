@@ -25,6 +25,11 @@ $key
 END
 }
 
+# Passes the state on, and fails where its last line is missing: then pizauth died while it wrote.
+whole() {
+    awk '{ print; last = $0 } END { exit last != "pizauth-dump end" }'
+}
+
 case ${1-} in
 persist)
     mkdir -p "$folder"
@@ -38,8 +43,10 @@ persist)
         find_key
         [ "$key" = "$new" ]
     fi
-    # Beside the old state first: a save that fails half-way costs nothing.
-    crypt -e >"$state.new"
+    # Beside the old state first: a save that fails half-way costs nothing. What is known of the input comes by a
+    # descriptor of its own, since a pipe tells how its last command ended only.
+    ended=$({ { whole && echo yes >&3; } | crypt -e >"$state.new"; } 3>&1)
+    [ "$ended" = yes ]
     mv -f "$state.new" "$state"
     ;;
 restore)

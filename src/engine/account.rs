@@ -25,11 +25,12 @@
 //! | --- | --- | --- |
 //! | `Closed` | somebody asks for a token that only the user can give | `Asking`: device authorization request |
 //! | `Asking` | user code | `Polling`: notify, tell the waiters the code |
-//! | `Asking` | failure | `Closed`: report, the waiters fail unless it is transient |
+//! | `Asking` | transient failure | the same, after a pause, while somebody waits; else `Closed` |
+//! | `Asking` | any other failure | `Closed`: report, the waiters fail |
 //! | `Polling` | `authorization_pending`, network trouble | the same, after the interval |
 //! | `Polling` | `slow_down`, 429 | the same, the interval 5 s longer |
 //! | `Polling` | tokens | `Closed`: token installed |
-//! | `Polling` | any other failure, or the code's end | `Closed`: report, the waiters fail |
+//! | `Polling` | any other failure, or the code's end between two polls | `Closed`: report, the waiters fail |
 //! | any | token obtained another way, revoked, account changed | `Closed` |
 //!
 //! [`Renewal`], a token request that needs no user (RFC 6749 s6, s4.4):
@@ -59,6 +60,12 @@ use crate::{
     secret::Secret,
 };
 
+/// Shortest pause after a transient failure, whatever is configured: no pause at all would be a busy loop.
+const MIN_RETRY: Duration = Duration::from_secs(1);
+
+/// Longest pause between two automatic token requests of an account whose tokens live shorter than that.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
 /// Names one account for as long as its tokens belong to it; a changed account is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct AccountId(pub(super) u64);
@@ -80,7 +87,7 @@ pub(super) struct Account {
     pub(super) last_error: Option<LastError>,
     /// Failed renewals in a row.
     pub(super) failures: u32,
-    /// When a renewal was last sent, for `status` and the pause between two.
+    /// When a renewal last ended, for `status` and the pause between two.
     pub(super) renewed_at: Option<Time>,
     /// A `transient_error_if_cmd` that judges this account.
     pub(super) verdict: Option<Ticket>,
@@ -98,6 +105,10 @@ pub(super) struct Issued {
     pub(super) obtained_at: Time,
     pub(super) obtained_wall: WallTime,
     pub(super) expires_at: Time,
+    /// The whole life, which may be longer than the time since `obtained_at` can tell shortly after boot.
+    pub(super) life: Duration,
+    /// When after it was obtained the provider wants it to be refreshed.
+    pub(super) refresh_in: Option<Duration>,
     pub(super) refresh_token: Option<Secret>,
     pub(super) refresh_token_expires_at: Option<WallTime>,
     /// What the provider named; `None` where it named none.
@@ -158,7 +169,7 @@ pub(super) enum Device {
     /// Nobody is asked.
     Closed,
     /// The device authorization endpoint is asked for a user code.
-    Asking(Ticket),
+    Asking(Attempt),
     /// The user has a code; the token endpoint is polled.
     Polling(Polling),
 }
@@ -331,9 +342,19 @@ impl Account {
         self.token.as_ref().filter(|token| token.is_usable(now))
     }
 
+    /// How long the last token request that needed no user is too recent for another.
+    pub(super) fn paused_until(&self) -> Option<Time> {
+        self.renewed_at.map(|at| at + self.pause())
+    }
+
     /// Shortest time between two automatic token requests.
     pub(super) fn pause(&self) -> Duration {
-        self.settings.refresh_retry.min(Duration::from_secs(5))
+        self.retry().min(MAX_PAUSE)
+    }
+
+    /// First pause after a transient failure.
+    pub(super) fn retry(&self) -> Duration {
+        self.settings.refresh_retry.max(MIN_RETRY)
     }
 
     /// Remembers what went wrong, for `status`.
@@ -350,9 +371,10 @@ impl Account {
         let device = match &self.device {
             Device::Polling(polling) => match polling.attempt {
                 Attempt::Due(at) => Some((at.min(polling.expires_at), "device poll")),
-                Attempt::InFlight(_) => Some((polling.expires_at, "end of user code")),
+                Attempt::InFlight(_) => None,
             },
-            Device::Closed | Device::Asking(_) => None,
+            Device::Asking(Attempt::Due(at)) => Some((*at, "device authorization")),
+            Device::Closed | Device::Asking(Attempt::InFlight(_)) => None,
         };
         let renewal = match self.renewal {
             Renewal::Due(at) => Some((at, "refresh")),

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Requested},
+    account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Renewal, Requested},
     calls::Purpose,
     event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
     message::Message,
+    renewals::retry_after_of,
     time::Now,
-    waiters::{Waiter, Wants},
+    waiters::{Patience, Waiter, Wants},
 };
 use crate::{
     config::Grant,
@@ -46,7 +47,7 @@ impl Engine {
         }
         self.open_browser(index, now);
         self.ask_device(index);
-        let asking = matches!(self.accounts[index].device(), Device::Asking(_));
+        let asking = matches!(self.accounts[index].device(), Device::Asking(Attempt::InFlight(_)));
         let (wants, wait) = match wait {
             Some(wait) => (Wants::Authorization, Duration::from_secs(wait)),
             None if asking => (Wants::Invitation, FOR_USER_CODE),
@@ -63,7 +64,7 @@ impl Engine {
         match self.accounts[index].settings.grant {
             Grant::AuthorizationCode => self.open_browser(index, now),
             Grant::DeviceCode => self.ask_device(index),
-            Grant::ClientCredentials => self.renew_userless(now),
+            Grant::ClientCredentials => self.renew(index),
         }
     }
 
@@ -118,7 +119,10 @@ impl Engine {
                 self.log(Level::Warn, format!("{}: {}", self.accounts[index].name(), failure.message));
                 self.accounts[index].record_error(failure.message, true, now);
             }
-            Err(failure) => self.fail_authorization(index, failure, now),
+            Err(failure) => {
+                self.note_pause(index, retry_after_of(failure.kind), now);
+                self.fail_authorization(index, failure, now);
+            }
         }
     }
 
@@ -154,15 +158,18 @@ impl Engine {
             detail: "pizauth has an access token for this account now. You can close this page.".to_owned(),
         };
         self.close_authorization(index, &outcome, now);
-        self.satisfy_waiters(index, Wants::Authorization, &messages);
+        for wants in [Wants::Authorization, Wants::Invitation, Wants::Renewal] {
+            self.satisfy_waiters(index, wants, &messages);
+        }
         self.settle_shows(index, now);
     }
 
     /// Ends an authorization that cannot succeed any more, and says why to everybody concerned.
     pub(super) fn fail_authorization(&mut self, index: usize, mut failure: Failure, now: Now) {
+        let renewing = self.accounts[index].renewal() != Renewal::Unable;
         if let Some(refresh_token) = failure.refresh_token.take() {
             self.keep_refresh_token(index, refresh_token, now);
-            self.enter_renewal(index, super::account::Renewal::Due(now.time));
+            self.enter_renewal(index, Renewal::Due(now.time));
         }
         self.forget_refused_secret(index, &failure);
         let account = self.accounts[index].name().to_owned();
@@ -175,7 +182,8 @@ impl Engine {
         self.close_authorization(index, &outcome, now);
         self.report(index, failure.message, &message, now);
         self.fail_waiters(index, Reason::Error, &message, |wants| match wants {
-            Wants::Token { .. } | Wants::Authorization | Wants::Invitation => true,
+            Wants::Token { .. } => !renewing,
+            Wants::Authorization | Wants::Invitation => true,
             Wants::Renewal => false,
         });
     }
@@ -221,14 +229,18 @@ impl Engine {
     /// Asks for a user code, unless there is one.
     fn ask_device(&mut self, index: usize) {
         let account = &self.accounts[index];
-        if account.settings.device_auth_uri.is_some() && matches!(account.device(), Device::Closed) {
+        let asks = match account.device() {
+            Device::Closed | Device::Asking(Attempt::Due(_)) => account.settings.device_auth_uri.is_some(),
+            Device::Asking(Attempt::InFlight(_)) | Device::Polling(_) => false,
+        };
+        if asks {
             let ticket = self.enqueue(Purpose::DeviceAuthorization(account.id));
-            self.enter_device(index, Device::Asking(ticket));
+            self.enter_device(index, Device::Asking(Attempt::InFlight(ticket)));
         }
     }
 
     pub(super) fn on_device_answer(&mut self, index: usize, ticket: Ticket, outcome: Result<Reply, Broken>, now: Now) {
-        if !matches!(self.accounts[index].device(), Device::Asking(holder) if *holder == ticket) {
+        if !matches!(self.accounts[index].device(), Device::Asking(attempt) if *attempt == Attempt::InFlight(ticket)) {
             return;
         }
         let mask = self.mask(index);
@@ -258,7 +270,7 @@ impl Engine {
         }
     }
 
-    /// No user code: somebody who asks again tries again.
+    /// No user code: it is asked for again while somebody waits, or when somebody asks.
     fn fail_device_request(&mut self, index: usize, failure: Failure, now: Now) {
         self.enter_device(index, Device::Closed);
         let browser_open = !matches!(self.accounts[index].browser(), Browser::Closed);
@@ -270,24 +282,40 @@ impl Engine {
         if browser_open {
             let line = format!("{account}: no user code: {}", failure.message);
             self.log(Level::Warn, line);
-            return self.accounts[index].record_error(failure.message, transient, now);
+            self.accounts[index].record_error(failure.message, transient, now);
+            return self.satisfy_waiters(index, Wants::Invitation, &[]);
         }
         if !transient {
             return self.fail_authorization(index, failure, now);
         }
-        self.note_pause(index, None, now);
         let message = Message::NoUserCode { account, reason: failure.message.clone() };
         self.log(Level::Warn, message.to_string());
         self.accounts[index].record_error(failure.message, true, now);
+        if self.is_awaited(index) && self.is_running() {
+            let pause = self.accounts[index].retry().max(retry_after_of(failure.kind).unwrap_or_default());
+            self.enter_device(index, Device::Asking(Attempt::Due(now.time + pause)));
+        }
         self.fail_waiters(index, Reason::Temporary, &message, |wants| match wants {
-            Wants::Token { .. } | Wants::Authorization | Wants::Invitation => true,
-            Wants::Renewal => false,
+            Wants::Token { patience, .. } => patience == Patience::Short,
+            Wants::Invitation => true,
+            Wants::Authorization | Wants::Renewal => false,
         });
     }
 
-    /// A poll is due, or the user code has ended.
+    /// A question or a poll is due, or the user code has ended. The answer to the last poll is waited for.
     pub(super) fn on_device_timeout(&mut self, index: usize, now: Now) {
-        let Device::Polling(polling) = self.accounts[index].device() else { return };
+        let polling = match self.accounts[index].device() {
+            Device::Polling(polling) => polling,
+            Device::Asking(Attempt::Due(at)) if *at <= now.time => {
+                if self.is_awaited(index) {
+                    return self.ask_device(index);
+                }
+                self.enter_device(index, Device::Closed);
+                return;
+            }
+            Device::Closed | Device::Asking(_) => return,
+        };
+        let Attempt::Due(at) = polling.attempt else { return };
         if polling.expires_at <= now.time {
             let message = "the user code has expired before it was entered".to_owned();
             let failure = Failure {
@@ -299,7 +327,7 @@ impl Engine {
             };
             return self.end_device(index, failure, now);
         }
-        if matches!(polling.attempt, Attempt::Due(at) if at <= now.time) {
+        if at <= now.time {
             let ticket = self.enqueue(Purpose::DevicePoll(self.accounts[index].id));
             self.set_poll(index, Attempt::InFlight(ticket), Duration::ZERO);
         }
@@ -323,11 +351,13 @@ impl Engine {
                 return self.set_poll(index, Attempt::Due(now.time + interval), Duration::ZERO);
             }
             Err(PollFailure::SlowDown { retry_after }) => {
+                self.note_pause(index, retry_after, now);
                 let next = now.time + interval + SLOW_DOWN + retry_after.unwrap_or_default();
                 return self.set_poll(index, Attempt::Due(next), SLOW_DOWN);
             }
             Err(PollFailure::Failed(failure)) => failure,
         };
+        self.note_pause(index, retry_after_of(failure.kind), now);
         match failure.kind {
             FailureKind::Transient { retry_after }
             | FailureKind::Looping { retry_after }
@@ -363,8 +393,12 @@ impl Engine {
     /// Tells the user what to open, now and at every interval from now on.
     pub(super) fn start_reminding(&mut self, index: usize, now: Now) {
         self.stop_reminding(index);
+        let account = &self.accounts[index];
+        if !matches!((account.browser(), account.device()), (Browser::Requested(_), _) | (_, Device::Polling(_))) {
+            return;
+        }
         let last = self.accounts[index].reminder.take().and_then(|reminder| reminder.last);
-        let next = self.config.auth_notify_cmd.is_some().then_some(now.time);
+        let next = (self.config.auth_notify_cmd.is_some() && self.is_running()).then_some(now.time);
         self.accounts[index].reminder = Some(Reminder { last, next, showing: None });
         self.on_reminder_timeout(index, now);
     }

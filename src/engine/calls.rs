@@ -78,6 +78,8 @@ pub(super) enum Purpose {
 /// Tokens to revoke one after another, and who is told how it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Revocation {
+    /// Whose client secret is sent, where a command has to print it first.
+    pub(super) account: AccountId,
     pub(super) settings: Rc<config::Account>,
     pub(super) client_secret: Option<Secret>,
     /// The next is last.
@@ -96,6 +98,18 @@ impl Purpose {
         }
     }
 
+    /// The account whose client secret must be known before the request can be sent.
+    fn needs_secret_of(&self) -> Option<AccountId> {
+        match self {
+            Purpose::Revocation(revocation) => match revocation.settings.client_secret {
+                config::ClientSecret::Command(_) if revocation.client_secret.is_none() => Some(revocation.account),
+                config::ClientSecret::Command(_) | config::ClientSecret::Text(_) | config::ClientSecret::None => None,
+            },
+            Purpose::Exchange(_) | Purpose::Renewal(..) => self.account(),
+            Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_) => self.account(),
+        }
+    }
+
     /// Whether the answer may hold tokens.
     fn brings_tokens(&self) -> bool {
         match self {
@@ -111,9 +125,10 @@ impl Calls {
         self.under_way.iter().filter_map(|call| call.until).min().map(|at| (at, "end of a request"))
     }
 
-    /// Whether an answer that may hold tokens is still waited for.
+    /// Whether an answer that may hold tokens for somebody is still waited for.
     pub(super) fn tokens_expected(&self) -> bool {
-        self.under_way.iter().any(|call| call.until.is_some() && call.purpose.brings_tokens())
+        let wanted = |call: &&UnderWay| matches!(call.owner, Owner::Account) && call.until.is_some();
+        self.under_way.iter().filter(wanted).any(|call| call.purpose.brings_tokens())
     }
 
     /// Whether a request with this account's refresh token is still somewhere on its way, given up or not.
@@ -146,7 +161,8 @@ impl Engine {
     pub(super) fn start_calls(&mut self, now: Now) {
         while self.calls.under_way.len() < MAX_CALLS {
             let Some(position) = self.next_call() else { return };
-            let Some(Queued { ticket, purpose }) = self.calls.queue.remove(position) else { return };
+            let Some(Queued { ticket, mut purpose }) = self.calls.queue.remove(position) else { return };
+            self.complete(&mut purpose);
             let Some(call) = self.build_call(ticket, &purpose, now) else { continue };
             self.calls.under_way.push(UnderWay {
                 ticket,
@@ -170,16 +186,36 @@ impl Engine {
     pub(super) fn fail_queued_calls(&mut self, index: usize, broken: &Broken, now: Now) {
         let id = self.accounts[index].id;
         let queue = std::mem::take(&mut self.calls.queue);
-        let (failed, rest): (VecDeque<_>, _) = queue.into_iter().partition(|call| call.purpose.account() == Some(id));
+        let (failed, rest): (VecDeque<_>, _) =
+            queue.into_iter().partition(|call| call.purpose.needs_secret_of() == Some(id));
         self.calls.queue = rest;
         for call in failed {
             self.conclude_call(call.ticket, call.purpose, Err(broken.clone()), now);
         }
     }
 
-    /// Drops everything that only waits for its turn.
+    /// Drops everything that only waits for its turn, because the server stops.
     pub(super) fn drop_queued_calls(&mut self) {
-        self.calls.queue.clear();
+        for call in std::mem::take(&mut self.calls.queue) {
+            self.leave_revocation(call.purpose);
+        }
+    }
+
+    /// Tells everybody who waits for a revocation that the server stops.
+    pub(super) fn leave_calls(&mut self) {
+        self.drop_queued_calls();
+        for call in std::mem::take(&mut self.calls.under_way) {
+            self.leave_revocation(call.purpose);
+        }
+    }
+
+    fn leave_revocation(&mut self, purpose: Purpose) {
+        let Purpose::Revocation(mut revocation) = purpose else { return };
+        let Some(conn) = revocation.conn else { return };
+        let reason = "the server is shutting down".to_owned();
+        let message = Message::NotRevoked { account: revocation.settings.name.clone(), reason };
+        revocation.messages.push(message.to_string());
+        self.respond(conn, Response::Done { messages: revocation.messages });
     }
 
     /// Gives up the requests whose time is over.
@@ -190,6 +226,9 @@ impl Engine {
             call.until = None;
             let abandoned = matches!(call.owner, Owner::Abandoned(_));
             let (ticket, purpose) = (call.ticket, call.purpose.clone());
+            if let Purpose::Revocation(revocation) = &mut call.purpose {
+                revocation.conn = None;
+            }
             if !abandoned {
                 let detail = format!("no answer within {} s", CALL_LIMIT.as_secs());
                 self.conclude_call(ticket, purpose, Err(Broken { stage: Stage::Sent, detail }), now);
@@ -229,16 +268,20 @@ impl Engine {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let settings = Rc::clone(&self.accounts[index].settings);
         let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) else { return };
+        let account = &self.accounts[index];
         let wanted = match purpose {
-            Purpose::Renewal(_, generation) => self.accounts[index].generation == *generation,
-            Purpose::Exchange(_) | Purpose::DevicePoll(_) => self.accounts[index].token.is_none(),
+            Purpose::Renewal(_, generation) => account.generation == *generation,
+            Purpose::Exchange(_) => account.token.is_none(),
+            Purpose::DevicePoll(_) => account.token.is_none() || matches!(account.device(), Device::Polling(_)),
             Purpose::DeviceAuthorization(_) | Purpose::Revocation(_) => false,
         };
         self.log(Level::Info, format!("{}: late answer to a token request", self.accounts[index].name()));
         match (wanted, purpose) {
             (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, now),
             (true, _) => self.install_authorized(index, tokens, now),
-            (false, _) => self.revoke_tokens(settings, tokens),
+            (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(purpose, settings, tokens),
+            // Some providers end a client's every grant with one of them, and so the newer one too.
+            (false, _) => {}
         }
     }
 
@@ -251,25 +294,21 @@ impl Engine {
         now: Now,
     ) {
         if let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) {
-            self.revoke_tokens(settings, tokens);
+            self.revoke_tokens(purpose, settings, tokens);
         }
     }
 
-    fn revoke_tokens(&mut self, settings: Rc<config::Account>, tokens: Tokens) {
+    fn revoke_tokens(&mut self, purpose: &Purpose, settings: Rc<config::Account>, tokens: Tokens) {
+        let Some(id) = purpose.account() else { return };
         self.log(Level::Info, format!("{}: tokens came that nobody wants any more", settings.name));
-        let refresh_token = tokens.refresh_token;
-        let client_secret = match &settings.client_secret {
-            config::ClientSecret::Text(secret) => Some(secret.clone()),
-            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
-        };
-        self.revoke_at_provider(settings, client_secret, refresh_token, Some(tokens.access_token), None);
+        self.revoke_at_provider(id, settings, tokens.refresh_token, Some(tokens.access_token), None);
     }
 
     /// Asks the provider to revoke tokens, the refresh token first; does nothing where it has no such endpoint.
     pub(super) fn revoke_at_provider(
         &mut self,
+        account: AccountId,
         settings: Rc<config::Account>,
-        client_secret: Option<Secret>,
         refresh_token: Option<Secret>,
         access_token: Option<Secret>,
         conn: Option<ConnId>,
@@ -280,7 +319,11 @@ impl Engine {
         if settings.revocation_uri.is_none() || tokens.is_empty() {
             return false;
         }
-        let revocation = Revocation { settings, client_secret, tokens, conn, messages: Vec::new() };
+        let client_secret = match &settings.client_secret {
+            config::ClientSecret::Text(secret) => Some(secret.clone()),
+            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
+        };
+        let revocation = Revocation { account, settings, client_secret, tokens, conn, messages: Vec::new() };
         self.enqueue(Purpose::Revocation(Box::new(revocation)));
         true
     }
@@ -312,8 +355,10 @@ impl Engine {
         let (mut first, mut first_awaited) = (None, None);
         let mut unread = Vec::new();
         for (position, call) in self.calls.queue.iter().enumerate() {
-            let Some(index) = call.purpose.account().and_then(|id| self.index_of(id)) else {
+            let Some(index) = call.purpose.needs_secret_of().and_then(|id| self.index_of(id)) else {
                 first = first.or(Some(position));
+                let asked = matches!(&call.purpose, Purpose::Revocation(revocation) if revocation.conn.is_some());
+                first_awaited = first_awaited.or(asked.then_some(position));
                 continue;
             };
             match self.accounts[index].client_secret {
@@ -334,6 +379,16 @@ impl Engine {
             self.read_client_secret(index);
         }
         first_awaited.or(first)
+    }
+
+    /// Gives a revocation the client secret that it waited for.
+    fn complete(&self, purpose: &mut Purpose) {
+        let index = purpose.needs_secret_of().and_then(|id| self.index_of(id));
+        if let (Purpose::Revocation(revocation), Some(index)) = (purpose, index)
+            && let ClientSecret::Known(secret) = &self.accounts[index].client_secret
+        {
+            revocation.client_secret = Some(secret.clone());
+        }
     }
 
     /// The call itself, from what is known now; none where the ticket's holder has moved on.
@@ -366,7 +421,7 @@ impl Engine {
                 }
                 let paused = self.paused_until(&settings.token_uri, now.time);
                 let busy = self.calls.is_renewing(*id);
-                if let Some(until) = paused.or(busy.then(|| now.time + settings.refresh_retry)) {
+                if let Some(until) = paused.or(busy.then(|| now.time + account.retry())) {
                     let index = self.index_of(*id)?;
                     self.postpone_renewal(index, until, now);
                     return None;
@@ -383,7 +438,7 @@ impl Engine {
                 }
             }
             Purpose::DeviceAuthorization(_) => match account.device() {
-                Device::Asking(holder) if *holder == ticket => device::request(settings, secret),
+                Device::Asking(attempt) if *attempt == Attempt::InFlight(ticket) => device::request(settings, secret),
                 Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
             },
             Purpose::DevicePoll(_) => match account.device() {
@@ -459,4 +514,25 @@ fn tokens_of(
     let reply = outcome.as_ref().ok().filter(|_| purpose.brings_tokens())?;
     let asked = Asked { account: settings, redirect_uri: None, mask: &Mask::default() };
     token::read_answer(&asked, reply, now.wall).ok()
+}
+
+#[cfg(test)]
+impl Calls {
+    /// Whether a request is still to have an outcome for its owner.
+    pub(super) fn is_expected(&self, ticket: Ticket) -> bool {
+        self.queue.iter().any(|call| call.ticket == ticket)
+            || self.under_way.iter().any(|call| call.ticket == ticket && call.until.is_some())
+    }
+
+    /// Who waits for a revocation.
+    pub(super) fn askers(&self) -> Vec<ConnId> {
+        let queued = self.queue.iter().map(|call| &call.purpose);
+        let purposes = queued.chain(self.under_way.iter().map(|call| &call.purpose));
+        let askers = purposes.filter_map(|purpose| match purpose {
+            Purpose::Revocation(revocation) => revocation.conn,
+            Purpose::Exchange(_) | Purpose::Renewal(..) => None,
+            Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_) => None,
+        });
+        askers.collect()
+    }
 }

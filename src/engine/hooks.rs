@@ -1,6 +1,6 @@
 //! The hooks: which command runs for what, and what its end means.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use super::{
     Engine,
@@ -30,7 +30,7 @@ const MAX_EVENTS: usize = 4096;
 
 /// A hook that runs.
 pub(super) struct Running {
-    ticket: Ticket,
+    pub(super) ticket: Ticket,
     owner: RunOwner,
 }
 
@@ -74,6 +74,11 @@ impl Engine {
         self.running.push(Running { ticket, owner });
         self.effects.push_back(Effect::Run { ticket, run });
         ticket
+    }
+
+    /// Whether a hook of this owner runs.
+    pub(super) fn runs(&self, owner: RunOwner) -> bool {
+        self.running.iter().any(|running| running.owner == owner)
     }
 
     /// Ends a hook.
@@ -157,7 +162,7 @@ impl Engine {
         let account = &mut self.accounts[index];
         account.record_error(reason, false, now);
         let name = account.name().to_owned();
-        let Some(command) = self.config.error_notify_cmd.clone() else {
+        let Some(command) = self.config.error_notify_cmd.clone().filter(|_| self.is_running()) else {
             return self.log(Level::Error, message.to_string());
         };
         self.log(Level::Warn, message.to_string());
@@ -209,7 +214,9 @@ impl Engine {
     pub(super) fn forget_refused_secret(&mut self, index: usize, failure: &Failure) {
         if failure.error.as_deref() == Some("invalid_client") {
             let account = &mut self.accounts[index];
-            if let config::ClientSecret::Command(_) = Rc::clone(&account.settings).client_secret {
+            if let (ClientSecret::Known(_), config::ClientSecret::Command(_)) =
+                (&account.client_secret, &account.settings.client_secret)
+            {
                 account.client_secret = ClientSecret::Unread;
             }
         }

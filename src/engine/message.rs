@@ -15,7 +15,7 @@ pub(super) enum Message {
     AskingForUserCode { account: String },
     NoUserCode { account: String, reason: String },
     BeingExchanged { account: String },
-    NotRefreshed { account: String, again: Option<WallTime>, error: Option<String> },
+    NotRefreshed { account: String, has: Has, again: Option<WallTime>, error: Option<String> },
     ProviderAsksToWait { account: String, until: WallTime },
     Refused { account: String, reason: String },
     GrantEnded { account: String, reason: String },
@@ -32,6 +32,14 @@ pub(super) enum Message {
     NotRestored { reason: String },
     LeftUnsaved { accounts: Vec<String>, reason: String },
     ShuttingDown,
+}
+
+/// What an account has that was not refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Has {
+    Nothing,
+    ExpiredToken,
+    UsableToken,
 }
 
 impl Message {
@@ -66,8 +74,13 @@ impl fmt::Display for Message {
             Message::BeingExchanged { account } => {
                 write!(f, "{account}: the authorization is being exchanged for a token; try again in a moment")
             }
-            Message::NotRefreshed { account, again, error } => {
-                write!(f, "{account}: Access token has expired and refreshing has not yet succeeded")?;
+            Message::NotRefreshed { account, has, again, error } => {
+                f.write_str(account)?;
+                f.write_str(match has {
+                    Has::Nothing => ": Access token not yet obtained",
+                    Has::ExpiredToken => ": Access token has expired and refreshing has not yet succeeded",
+                    Has::UsableToken => ": Access token is still valid but refreshing it has not yet succeeded",
+                })?;
                 match again {
                     Some(again) => write!(f, "; next try at {again}, or now with \"pizauth refresh {account}\"")?,
                     None => write!(f, "; a request is under way, try again in a moment")?,
@@ -75,7 +88,7 @@ impl fmt::Display for Message {
                 error.iter().try_for_each(|error| write!(f, ": {error}"))
             }
             Message::ProviderAsksToWait { account, until } => {
-                write!(f, "{account}: not refreshed: the provider asks to wait until {until}")
+                write!(f, "{account}: not refreshed: the provider asks to wait until {until}; try again after that")
             }
             Message::Refused { account, reason } => write!(
                 f,
@@ -122,9 +135,16 @@ impl fmt::Display for Message {
                  restore </dev/null\" gives them up)"
             ),
             Message::NotSaved { reason } => write!(f, "token state not saved: {reason}; it will be tried again"),
-            Message::NotRestored { reason } => write!(f, "token state not restored: {reason}"),
+            Message::NotRestored { reason } => {
+                write!(f, "token state not restored: {reason}; nothing was changed, try another dump")
+            }
             Message::LeftUnsaved { accounts, reason } => {
-                write!(f, "stopped without saving the tokens of {}: {reason}", accounts.join(", "))
+                f.write_str("stopped without saving ")?;
+                match accounts.as_slice() {
+                    [] => f.write_str("that an account was taken away")?,
+                    accounts => write!(f, "the tokens of {}", accounts.join(", "))?,
+                }
+                write!(f, ": {reason}; mend that before the next start, and run \"pizauth auth\" where it asks you to")
             }
             Message::ShuttingDown => f.write_str("the server is shutting down; start it again with \"pizauth server\""),
         }
@@ -156,12 +176,17 @@ impl Message {
                 Message::AskingForUserCode { .. } => Message::NoUserCode { account: account(), reason: reason() },
                 Message::NoUserCode { .. } => Message::BeingExchanged { account: account() },
                 Message::BeingExchanged { .. } => {
-                    Message::NotRefreshed { account: account(), again: Some(again), error: Some(reason()) }
+                    let (has, error) = (Has::ExpiredToken, Some(reason()));
+                    Message::NotRefreshed { account: account(), has, again: Some(again), error }
                 }
-                Message::NotRefreshed { again: Some(_), .. } => {
-                    Message::NotRefreshed { account: account(), again: None, error: None }
+                Message::NotRefreshed { has: Has::ExpiredToken, .. } => {
+                    let (has, error) = (Has::UsableToken, Some(reason()));
+                    Message::NotRefreshed { account: account(), has, again: Some(again), error }
                 }
-                Message::NotRefreshed { again: None, .. } => {
+                Message::NotRefreshed { has: Has::UsableToken, .. } => {
+                    Message::NotRefreshed { account: account(), has: Has::Nothing, again: None, error: None }
+                }
+                Message::NotRefreshed { has: Has::Nothing, .. } => {
                     Message::ProviderAsksToWait { account: account(), until: again }
                 }
                 Message::ProviderAsksToWait { .. } => Message::Refused { account: account(), reason: reason() },

@@ -16,6 +16,8 @@ mod reloads;
 mod renewals;
 mod shutdown;
 mod status;
+#[cfg(test)]
+mod tests;
 mod time;
 mod waiters;
 
@@ -126,7 +128,8 @@ impl Engine {
             Event::Answer { ticket, outcome } => self.on_answer(ticket, outcome, now),
             Event::Exited { ticket, end } => self.on_exited(ticket, end, now),
             Event::Staged { ticket, result } => self.on_staged(ticket, result, now),
-            Event::Hangup => self.on_reload(None),
+            Event::Hangup if self.is_running() => self.on_reload(None),
+            Event::Hangup => {}
             Event::Shutdown => self.on_shutdown(None, now),
         }
         self.handle_timeout(now);
@@ -235,10 +238,6 @@ impl Engine {
         self.close_authorization(index, &outcome, now);
         let state = &self.accounts[index];
         let (id, settings) = (state.id, Rc::clone(&state.settings));
-        let client_secret = match &state.client_secret {
-            account::ClientSecret::Known(secret) => Some(secret.clone()),
-            account::ClientSecret::Unneeded | account::ClientSecret::Unread | account::ClientSecret::Reading(_) => None,
-        };
         let tokens = state.token.as_ref().map(|token| (token.refresh_token.clone(), token.access_token.clone()));
         let (refresh_token, access_token) = tokens.unzip();
         self.abandon_calls(id, &settings);
@@ -246,7 +245,7 @@ impl Engine {
         self.accounts[index].last_error = None;
         self.fail_waiters(index, Reason::Error, &Message::Revoked { account }, |_| true);
         let refresh_token = refresh_token.flatten();
-        let asked = !local && self.revoke_at_provider(settings, client_secret, refresh_token, access_token, Some(conn));
+        let asked = !local && self.revoke_at_provider(id, settings, refresh_token, access_token, Some(conn));
         if !asked {
             self.respond(conn, Response::Done { messages: Vec::new() });
         }
@@ -270,12 +269,6 @@ impl Engine {
             if self.accounts[index].is_authorizing() {
                 self.start_reminding(index, now);
             }
-        }
-    }
-
-    fn settle_all_shows(&mut self, now: Now) {
-        for index in 0..self.accounts.len() {
-            self.settle_shows(index, now);
         }
     }
 

@@ -26,10 +26,11 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Engine,
     account::{Account, Issued, Renewal},
-    event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
+    event::{ChildEnd, ConnId, Hook, Level, Outcome, Run, Ticket},
     hooks::RunOwner,
     message::Message,
     time::{Now, Time},
+    waiters::Wants,
 };
 use crate::{
     oauth::dump::{self, DumpFault, SavedToken},
@@ -136,10 +137,12 @@ impl Engine {
         awaited.then_some((retry_at, "restore_cmd"))
     }
 
-    /// When the next save is due.
+    /// When the next save is due: one run at a time, even where a reload took the command away and gave it back.
     pub(super) fn save_deadline(&self) -> Option<(Time, &'static str)> {
         match self.save {
-            Save::Dirty { at } if !self.load.keeps_waiting() => Some((at, "persist_cmd")),
+            Save::Dirty { at } if !self.load.keeps_waiting() && !self.runs(RunOwner::Persist) => {
+                Some((at, "persist_cmd"))
+            }
             Save::Off | Save::Clean | Save::Dirty { .. } | Save::Saving { .. } => None,
         }
     }
@@ -226,7 +229,7 @@ impl Engine {
                 self.enter_load(Load::Sealed { retry_at: now.time + RETRY_SEALED, tombstones });
             }
         }
-        self.settle_all_shows(now);
+        self.resume_shows(now);
     }
 
     /// `pizauth restore`
@@ -238,7 +241,7 @@ impl Engine {
                 return self.fail(conn, Reason::Error, message);
             }
         };
-        let tombstones = match std::mem::replace(&mut self.load, Load::Done) {
+        let tombstones = match self.enter_load(Load::Done) {
             Load::Restoring { ticket, tombstones } => {
                 self.kill(ticket);
                 tombstones
@@ -251,7 +254,7 @@ impl Engine {
             self.mark_changed(index, now);
         }
         self.renew_userless(now);
-        self.settle_all_shows(now);
+        self.resume_shows(now);
         self.respond(conn, Response::Done { messages: Vec::new() });
     }
 
@@ -264,6 +267,7 @@ impl Engine {
     pub(super) fn persistence_status(&self) -> PersistenceStatus {
         let state = match (&self.load, &self.save) {
             (Load::Sealed { .. }, _) => PersistenceState::Sealed,
+            (Load::Restoring { .. }, _) if self.load_error.is_some() => PersistenceState::Sealed,
             (Load::Off | Load::Restoring { .. } | Load::Done, Save::Dirty { .. } | Save::Saving { .. }) => {
                 PersistenceState::Unsaved
             }
@@ -328,7 +332,8 @@ impl Engine {
             let bound = dump::fingerprint(&account.settings) == saved.binding;
             let has_better =
                 account.token.as_ref().is_some_and(|own| own.is_usable(now.time) || own.refresh_token.is_some());
-            if !bound || has_better || tombstones.contains(&saved.account) {
+            let is_good = saved.refresh_token.is_some() || saved.expires_at > now.wall;
+            if !bound || !is_good || has_better || tombstones.contains(&saved.account) {
                 self.log(Level::Info, format!("{}: saved token not taken over", saved.account));
                 continue;
             }
@@ -344,25 +349,34 @@ impl Engine {
         let left = saved.expires_at.since(now.wall).min(whole);
         let account = &mut self.accounts[index];
         account.generation += 1;
+        account.failures = 0;
         account.token = Some(Issued {
             access_token: saved.access_token.unwrap_or_default(),
             obtained_at: now.time - now.wall.since(saved.obtained_at),
             obtained_wall: saved.obtained_at,
             expires_at: now.time + left,
+            life: whole,
+            refresh_in: saved.refresh_at.map(|at| at.since(saved.obtained_at)),
             refresh_token: saved.refresh_token,
             refresh_token_expires_at: saved.refresh_token_expires_at,
             scope: saved.scope,
         });
-        let refresh_at = match saved.refresh_at {
-            _ if from_the_future || left.is_zero() => now.time,
-            Some(at) => now.time + at.since(now.wall).min(left),
-            None => super::renewals::refresh_at(account, None),
-        };
+        let refresh_at =
+            if from_the_future || left.is_zero() { now.time } else { super::renewals::refresh_at(account) };
         let next = if account.is_renewable() { Renewal::Due(refresh_at.max(now.time)) } else { Renewal::Unable };
         self.enter_renewal(index, next);
+        let outcome = Outcome {
+            success: true,
+            title: format!("{} is authorised", self.accounts[index].name()),
+            detail: "Saved tokens were restored meanwhile. You can close this page.".to_owned(),
+        };
+        self.close_authorization(index, &outcome, now);
+        for wants in [Wants::Authorization, Wants::Invitation] {
+            self.satisfy_waiters(index, wants, &[]);
+        }
     }
 
-    fn enter_load(&mut self, next: Load) {
+    fn enter_load(&mut self, next: Load) -> Load {
         let name = |state: &Load| match state {
             Load::Off => "off",
             Load::Restoring { .. } => "restoring",
@@ -370,7 +384,7 @@ impl Engine {
             Load::Done => "done",
         };
         self.log(Level::Debug, format!("restore {} -> {}", name(&self.load), name(&next)));
-        self.load = next;
+        std::mem::replace(&mut self.load, next)
     }
 
     pub(super) fn enter_save(&mut self, next: Save) {
@@ -393,10 +407,6 @@ fn read_state(state: &[u8]) -> Result<Vec<SavedToken>, DumpFault> {
 /// What of an account is saved.
 fn save(account: &Account, now: Now) -> Option<SavedToken> {
     let token = account.token.as_ref()?;
-    let refresh_at = match account.renewal() {
-        Renewal::Due(at) => Some(now.wall_at(at)),
-        Renewal::Unable | Renewal::InFlight(_) | Renewal::Held(_) => None,
-    };
     Some(SavedToken {
         account: account.name().to_owned(),
         binding: dump::fingerprint(&account.settings),
@@ -406,7 +416,7 @@ fn save(account: &Account, now: Now) -> Option<SavedToken> {
         refresh_token: token.refresh_token.clone(),
         refresh_token_expires_at: token.refresh_token_expires_at,
         scope: token.scope.clone(),
-        refresh_at,
+        refresh_at: token.refresh_in.map(|refresh_in| token.obtained_wall + refresh_in),
     })
 }
 

@@ -7,6 +7,7 @@ use super::{
     account::Browser,
     event::{ConnId, Effect, Level, Outcome, Page},
     message::Message,
+    shutdown::outcome_of_stopping,
     time::{Now, Time},
 };
 use crate::{
@@ -24,6 +25,9 @@ const KEPT: Duration = Duration::from_secs(600);
 
 /// How many outcomes are kept.
 const MAX_KEPT: usize = 64;
+
+/// HTTP status for a redirect that comes too late (RFC 9110 s15.6.4).
+const SERVICE_UNAVAILABLE: u16 = 503;
 
 /// A redirect that was handled.
 pub(super) struct Handled {
@@ -54,6 +58,11 @@ impl Engine {
         };
         let Some(state) = &redirect.state else { return self.refuse(conn, RedirectFault::NoState) };
         match self.way_of(state, now) {
+            Way::Open(index) if !self.is_running() => {
+                let outcome = outcome_of_stopping(self.accounts[index].name());
+                let page = Page::Refusal { status: SERVICE_UNAVAILABLE, outcome };
+                self.effects.push_back(Effect::Page { conn, page });
+            }
             Way::Open(index) => match self.check(index, head, &redirect) {
                 Ok(()) => self.follow(index, redirect, Some(conn), now),
                 Err(fault) => self.refuse(conn, fault),

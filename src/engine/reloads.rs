@@ -51,10 +51,6 @@ impl Engine {
         self.reloads.staging = None;
         let askers = std::mem::take(&mut self.reloads.askers);
         let response = match result {
-            Ok(_) if !self.is_running() => {
-                self.effects.push_back(Effect::Discard { ticket });
-                Message::ShuttingDown.into_response(Reason::Unavailable)
-            }
             Ok(staging) => {
                 self.effects.push_back(Effect::Adopt { ticket });
                 self.log(Level::Info, "configuration read anew".to_owned());
@@ -70,13 +66,19 @@ impl Engine {
         for conn in askers {
             self.respond(conn, response.clone());
         }
-        if self.is_running() {
-            self.effects.push_back(Effect::Notify(Readiness::Ready));
-        }
+        self.effects.push_back(Effect::Notify(Readiness::Ready));
         if std::mem::take(&mut self.reloads.again) {
             let next = std::mem::take(&mut self.reloads.next);
             self.on_reload(None);
             self.reloads.askers = next;
+        }
+    }
+
+    /// Gives up what is being read, because the server stops.
+    pub(super) fn drop_reloads(&mut self) {
+        let Reloads { staging: _, askers, next, again: _ } = std::mem::take(&mut self.reloads);
+        for conn in askers.into_iter().chain(next) {
+            self.fail(conn, Reason::Unavailable, Message::ShuttingDown);
         }
     }
 
@@ -123,7 +125,7 @@ impl Engine {
         if !self.load.keeps_waiting() {
             self.renew_userless(now);
         }
-        self.settle_all_shows(now);
+        self.resume_shows(now);
     }
 
     /// Lets go of an account that is not configured any more, or not as it was.
@@ -148,9 +150,11 @@ impl Engine {
 
         self.abandon_calls(id, &settings);
         self.load.bury(&name);
-        if had_token {
+        if had_token || self.load.keeps_waiting() {
             self.changes += 1;
             self.plan_save(now);
+        }
+        if had_token {
             self.log(Level::Warn, format!("{name}: its configuration was changed, so its token was forgotten"));
             if still_there {
                 self.raise_token_event(name, TokenEvent::Invalidated);
@@ -172,10 +176,18 @@ fn keep(mut account: Account, settings: Rc<config::Account>, now: Now) -> Accoun
             account.enter_renewal(Renewal::Due(now.time));
         }
         Renewal::Due(_) if account.failures == 0 && account.token.is_some() => {
-            let at = super::renewals::refresh_at(&account, None).max(now.time);
+            let at = super::renewals::refresh_at(&account).max(now.time);
             account.enter_renewal(Renewal::Due(at));
         }
         Renewal::Due(_) | Renewal::InFlight(_) | Renewal::Unable => {}
     }
     account
+}
+
+#[cfg(test)]
+impl Reloads {
+    /// Who waits for a reload.
+    pub(super) fn askers(&self) -> Vec<ConnId> {
+        self.askers.iter().chain(&self.next).copied().collect()
+    }
 }

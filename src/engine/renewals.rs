@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Device, Issued, Renewal},
+    account::{Account, Attempt, Browser, Device, Issued, Renewal},
     calls::Purpose,
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
@@ -43,16 +43,17 @@ pub(super) struct Pause {
 
 /// When a token just obtained is refreshed: where the provider says, else shortly before its end, but early enough
 /// by the user's wish, and at half of a life that is too short for all that.
-pub(super) fn refresh_at(account: &Account, refresh_in: Option<Duration>) -> Time {
+pub(super) fn refresh_at(account: &Account) -> Time {
     let Some(token) = &account.token else { return Time::default() };
     let settings = &account.settings;
-    let life = token.expires_at.since(token.obtained_at);
-    let due = match refresh_in {
+    let life = token.life;
+    let due = match token.refresh_in {
         Some(refresh_in) => refresh_in.min(life),
         None if life < settings.refresh_before_expiry.saturating_mul(2) => life / 2,
         None => (life - settings.refresh_before_expiry).min(settings.refresh_at_least),
     };
-    token.obtained_at + due.max(account.pause())
+    let due = due.max(account.pause());
+    token.expires_at - life.saturating_sub(due) + due.saturating_sub(life)
 }
 
 impl Engine {
@@ -93,11 +94,16 @@ impl Engine {
         if !self.accounts[index].is_authorizing() {
             self.start_authorization(index, now);
         }
-        let asking = matches!(self.accounts[index].device(), Device::Asking(_));
+        let asking = matches!(self.accounts[index].device(), Device::Asking(Attempt::InFlight(_)));
+        let exchanging = matches!(self.accounts[index].browser(), Browser::Exchanging(_));
         match wait {
             Some(wait) => {
                 let until = now.time + Duration::from_secs(wait);
                 self.park(index, Waiter { conn, wants: Wants::Authorization, asked_at: now.time, until, urls });
+            }
+            None if exchanging => {
+                let account = self.accounts[index].name().to_owned();
+                self.fail(conn, Reason::Temporary, Message::BeingExchanged { account });
             }
             None if asking => {
                 let account = self.accounts[index].name().to_owned();
@@ -114,8 +120,9 @@ impl Engine {
     pub(super) fn renew(&mut self, index: usize) {
         let account = &self.accounts[index];
         match account.renewal() {
-            Renewal::InFlight(_) | Renewal::Unable => {}
-            Renewal::Due(_) | Renewal::Held(_) => {
+            Renewal::InFlight(_) => {}
+            Renewal::Unable if !account.is_renewable() => {}
+            Renewal::Due(_) | Renewal::Held(_) | Renewal::Unable => {
                 let ticket = self.enqueue(Purpose::Renewal(account.id, account.generation));
                 self.enter_renewal(index, Renewal::InFlight(ticket));
             }
@@ -144,8 +151,7 @@ impl Engine {
     /// A renewal whose turn came may not be sent yet.
     pub(super) fn postpone_renewal(&mut self, index: usize, until: Time, now: Now) {
         self.enter_renewal(index, Renewal::Due(until));
-        let account = self.accounts[index].name().to_owned();
-        let message = Message::ProviderAsksToWait { account, until: now.wall_at(until) };
+        let message = self.temporary_message(index, now);
         self.fail_waiters(index, Reason::Temporary, &message, |wants| wants == Wants::Renewal);
         self.settle_shows(index, now);
     }
@@ -166,11 +172,11 @@ impl Engine {
             self.keep_refresh_token(index, refresh_token, now);
         }
         self.forget_refused_secret(index, &failure);
+        self.note_pause(index, retry_after_of(failure.kind), now);
         let userless = self.accounts[index].settings.grant == Grant::ClientCredentials;
         match failure.kind {
             FailureKind::Transient { retry_after } | FailureKind::Unexpected { retry_after } => {
-                self.note_pause(index, retry_after, now);
-                let retry = self.accounts[index].settings.refresh_retry;
+                let retry = self.accounts[index].retry();
                 self.retry_renewal(index, failure.message, retry, retry_after, now);
             }
             FailureKind::Looping { retry_after } => {
@@ -195,12 +201,10 @@ impl Engine {
         let pause = backoff(first, MAX_BACKOFF, account.failures).max(account.pause());
         let pause = (pause + pause.mul_f64(jitter)).max(retry_after.unwrap_or_default());
         account.failures = account.failures.saturating_add(1);
-        account.record_error(reason.clone(), true, now);
-        let again = now.wall_at(now.time + pause);
-        let account = self.accounts[index].name().to_owned();
-        let message = Message::NotRefreshed { account, again: Some(again), error: Some(reason) };
-        self.log(Level::Warn, message.to_string());
+        account.record_error(reason, true, now);
         self.enter_renewal(index, Renewal::Due(now.time + pause));
+        let message = self.temporary_message(index, now);
+        self.log(Level::Warn, message.to_string());
         self.fail_waiters(index, Reason::Temporary, &message, |wants| wants == Wants::Renewal);
         self.settle_shows(index, now);
         self.ask_verdict(index);
@@ -240,8 +244,11 @@ impl Engine {
         self.load.bury(&name);
         self.enter_renewal(index, Renewal::Unable);
         self.end_verdict(index);
-        if had_token {
+        // A store that was not read yet may hold a token that must not come back.
+        if had_token || self.load.keeps_waiting() {
             self.mark_changed(index, now);
+        }
+        if had_token {
             self.raise_token_event(name, event);
         }
     }
@@ -272,12 +279,14 @@ impl Engine {
             obtained_at: now.time,
             obtained_wall: now.wall,
             expires_at: now.time + life,
+            life,
+            refresh_in: tokens.refresh_in,
             refresh_token: tokens.refresh_token.or(old_refresh_token),
             refresh_token_expires_at: refresh_token_end.or(kept_end),
             scope: tokens.scope,
         });
         let name = account.name().to_owned();
-        let at = refresh_at(account, tokens.refresh_in);
+        let at = refresh_at(account);
         let next = if account.is_renewable() { Renewal::Due(at) } else { Renewal::Unable };
         self.enter_renewal(index, next);
         self.end_verdict(index);
@@ -300,6 +309,8 @@ impl Engine {
                     obtained_at: now.time,
                     obtained_wall: now.wall,
                     expires_at: now.time,
+                    life: Duration::ZERO,
+                    refresh_in: None,
                     refresh_token: Some(refresh_token),
                     refresh_token_expires_at: None,
                     scope: None,
@@ -331,7 +342,7 @@ impl Engine {
         let account = &self.accounts[index];
         let enough = account.failures > 0 && account.failures % FAILURES_PER_VERDICT == 0;
         let Some(command) = self.config.transient_error_if_cmd.clone() else { return };
-        if !enough || account.verdict.is_some() {
+        if !enough || account.verdict.is_some() || !self.is_running() {
             return;
         }
         let run = Run {
@@ -371,6 +382,16 @@ impl Engine {
         let mut byte = [0];
         (self.random)(&mut byte);
         f64::from(byte[0]) / 2550.0
+    }
+}
+
+/// How long a provider asks to wait.
+pub(super) fn retry_after_of(kind: FailureKind) -> Option<Duration> {
+    match kind {
+        FailureKind::Transient { retry_after }
+        | FailureKind::Looping { retry_after }
+        | FailureKind::Unexpected { retry_after } => retry_after,
+        FailureKind::GrantEnded | FailureKind::Refused => None,
     }
 }
 

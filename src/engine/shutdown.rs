@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    event::{ConnId, Effect, ExitReason, Level, Readiness},
+    event::{ConnId, Effect, ExitReason, Level, Outcome, Page, Readiness},
     message::Message,
     persistence::{Load, Save},
     time::{Now, Time},
@@ -61,6 +61,7 @@ impl Engine {
         self.log(Level::Info, "shutting down".to_owned());
         self.effects.push_back(Effect::Notify(Readiness::Stopping));
         self.drop_queued_calls();
+        self.drop_reloads();
         for index in 0..self.accounts.len() {
             self.fail_waiters(index, Reason::Unavailable, &Message::ShuttingDown, |_| true);
         }
@@ -95,10 +96,10 @@ impl Engine {
         }
     }
 
-    /// A save that waits for its retry time is tried once more at once.
+    /// A save that waits for its retry time is tried once more at once, and if it fails, soon again.
     fn plan_last_save(&mut self, now: Now) {
+        self.save_failures = 0;
         if let Save::Dirty { .. } = self.save {
-            self.save_failures = 0;
             self.enter_save(Save::Dirty { at: now.time });
             self.start_save(now);
         }
@@ -123,9 +124,41 @@ impl Engine {
         };
         let Phase::Stopping(stopping) = std::mem::replace(&mut self.phase, Phase::Stopped) else { return };
         self.kill_all();
+        self.leave_calls();
+        self.leave_pages();
         for conn in stopping.askers {
             self.respond(conn, response.clone());
         }
         self.effects.push_back(Effect::Exit(if unsaved { ExitReason::Unsaved } else { ExitReason::Asked }));
+    }
+
+    /// Ends the pages of exchanges whose outcome is not waited for any longer.
+    fn leave_pages(&mut self) {
+        for account in &mut self.accounts {
+            let outcome = outcome_of_stopping(account.name());
+            let pages = account.pages_mut().map(std::mem::take).unwrap_or_default();
+            let page = Page::Outcome(outcome);
+            self.effects.extend(pages.into_iter().map(|conn| Effect::Page { conn, page: page.clone() }));
+        }
+    }
+}
+
+/// What a browser is told whose code is not exchanged because the server stops.
+pub(super) fn outcome_of_stopping(account: &str) -> Outcome {
+    Outcome {
+        success: false,
+        title: format!("{account} is not authorised"),
+        detail: "pizauth is shutting down. Start it again, and ask for a token once more.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+impl Phase {
+    /// Who waits for the end.
+    pub(super) fn askers(&self) -> Vec<ConnId> {
+        match self {
+            Phase::Stopping(stopping) => stopping.askers.clone(),
+            Phase::Running | Phase::Stopped => Vec::new(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Engine,
     account::{Account, Attempt, Browser, Device, Issued, Renewal},
     event::{ConnId, Effect},
-    message::Message,
+    message::{Has, Message},
     persistence::Load,
     time::{Now, Time},
 };
@@ -150,6 +150,20 @@ impl Engine {
         }
     }
 
+    /// Goes on with every `show` after a change that concerns all accounts: what can bring a token may be another.
+    pub(super) fn resume_shows(&mut self, now: Now) {
+        for index in 0..self.accounts.len() {
+            let patient = self.accounts[index].waiters.iter().find_map(|waiter| match waiter.wants {
+                Wants::Token { min_life, patience: Patience::Long } => Some(min_life),
+                Wants::Token { .. } | Wants::Authorization | Wants::Invitation | Wants::Renewal => None,
+            });
+            if let Some(min_life) = patient {
+                self.pursue(index, min_life, now);
+            }
+            self.settle_shows(index, now);
+        }
+    }
+
     /// Answers the waiters of an account whose time is up.
     pub(super) fn on_waiters_timeout(&mut self, index: usize, now: Now) {
         if self.accounts[index].waiters.iter().all(|waiter| waiter.until > now.time) {
@@ -166,7 +180,14 @@ impl Engine {
                     let message = self.authorize_message(index, waiter.urls);
                     self.fail(waiter.conn, Reason::Authorize, message);
                 }
-                Wants::Renewal | Wants::Invitation => {
+                Wants::Invitation if !matches!(self.accounts[index].browser(), Browser::Closed) => {
+                    self.respond(waiter.conn, Response::Done { messages: Vec::new() });
+                }
+                Wants::Invitation => {
+                    let account = self.accounts[index].name().to_owned();
+                    self.fail(waiter.conn, Reason::Temporary, Message::AskingForUserCode { account });
+                }
+                Wants::Renewal => {
                     let message = self.temporary_message(index, now);
                     self.fail(waiter.conn, Reason::Temporary, message);
                 }
@@ -209,6 +230,7 @@ impl Engine {
         let account = &self.accounts[index];
         let name = account.name().to_owned();
         match (account.browser(), account.device()) {
+            (Browser::Exchanging(_), _) => Message::BeingExchanged { account: name },
             _ if !urls => Message::AuthorizeSomewhere { account: name },
             (Browser::Requested(request), _) => Message::AuthorizeInBrowser { account: name, url: request.url.clone() },
             (_, Device::Polling(polling)) => Message::AuthorizeOnDevice {
@@ -216,22 +238,44 @@ impl Engine {
                 verification_uri: polling.verification_uri.clone(),
                 user_code: polling.user_code.clone(),
             },
-            (Browser::Closed | Browser::Exchanging(_), Device::Closed | Device::Asking(_)) => {
-                Message::AuthorizeSomewhere { account: name }
-            }
+            (Browser::Closed, Device::Closed | Device::Asking(_)) => Message::AuthorizeSomewhere { account: name },
         }
     }
 
     /// The message of a `show` that may work later.
     pub(super) fn temporary_message(&self, index: usize, now: Now) -> Message {
         let account = &self.accounts[index];
+        if let Some(until) = self.paused_until(&account.settings.token_uri, now.time) {
+            return Message::ProviderAsksToWait { account: account.name().to_owned(), until: now.wall_at(until) };
+        }
+        let has = match &account.token {
+            None => Has::Nothing,
+            Some(token) if token.is_usable(now.time) => Has::UsableToken,
+            Some(_) => Has::ExpiredToken,
+        };
         let again = match account.renewal() {
             Renewal::Due(at) | Renewal::Held(at) => Some(now.wall_at(at.max(now.time))),
             Renewal::Unable | Renewal::InFlight(_) => None,
         };
         let error = account.last_error.as_ref().map(|error| error.message.clone());
         let account = account.name().to_owned();
-        Message::NotRefreshed { account, again, error }
+        Message::NotRefreshed { account, has, again, error }
+    }
+
+    /// The message where the device endpoint could not be asked.
+    pub(super) fn no_user_code_message(&self, index: usize) -> Message {
+        let account = &self.accounts[index];
+        let reason = account.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        Message::NoUserCode { account: account.name().to_owned(), reason }
+    }
+
+    /// Whether a client of an account waits for whatever the user will give.
+    pub(super) fn is_awaited(&self, index: usize) -> bool {
+        self.accounts[index].waiters.iter().any(|waiter| match waiter.wants {
+            Wants::Token { patience, .. } => patience == Patience::Long,
+            Wants::Authorization => true,
+            Wants::Invitation | Wants::Renewal => false,
+        })
     }
 
     /// Sets going what can bring a token: a refresh that is not waiting for its retry time, or the user.
@@ -240,8 +284,12 @@ impl Engine {
             Verdict::Unasked => self.start_authorization(index, now),
             Verdict::Temporary { .. } => {
                 let account = &self.accounts[index];
+                let own = account.paused_until().filter(|until| *until > now.time);
+                let paused = own.or(self.paused_until(&account.settings.token_uri, now.time)).is_some();
+                let waits_for_store = account.token.is_none() && self.load.keeps_waiting();
                 if let (Renewal::Due(_), 0) = (account.renewal(), account.failures)
-                    && !self.load.keeps_waiting()
+                    && !paused
+                    && !waits_for_store
                 {
                     self.renew(index);
                 }
@@ -269,7 +317,7 @@ impl Engine {
             return FOR_REFRESH;
         }
         match (account.settings.grant, account.device()) {
-            (Grant::DeviceCode, Device::Asking(_)) => BRIEFLY,
+            (Grant::DeviceCode, Device::Asking(Attempt::InFlight(_))) => BRIEFLY,
             (Grant::ClientCredentials, _) if account.token.is_none() => BRIEFLY,
             (Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials, _) => Duration::ZERO,
         }
@@ -322,8 +370,11 @@ impl Engine {
                 let under_way = matches!(exchanging.attempt, Attempt::InFlight(_));
                 Verdict::Temporary { message: Message::BeingExchanged { account: name() }, under_way }
             }
-            (Renewal::Unable, Browser::Closed, Device::Asking(_)) => {
+            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::InFlight(_))) => {
                 Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
+            }
+            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::Due(_))) => {
+                Verdict::Temporary { message: self.no_user_code_message(index), under_way: false }
             }
             (Renewal::Unable, Browser::Closed, Device::Closed) => Verdict::Unasked,
         }

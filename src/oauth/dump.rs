@@ -1,29 +1,27 @@
 //! The token state as text, for `dump`, `restore`, persist_cmd and restore_cmd.
 //!
-//! A header line, then base64 lines of a nonce and of JSON sealed with ChaCha20-Poly1305. The key is no secret: it
-//! keeps tokens from a casual search and lets damage be seen. Whoever has the text has the tokens.
+//! A header line, then base64 lines of a nonce and of JSON sealed with ChaCha20-Poly1305, then a line that says that
+//! this is all. The key is no secret: it keeps tokens from a casual search and lets damage be seen. Whoever has the
+//! text has the tokens.
 
 use std::{collections::BTreeSet, fmt};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use ring::{
-    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    digest::{Context, SHA256},
-};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zeroize::Zeroizing;
 
-use crate::{
-    config::{Account, ClientAuth, ClientSecret, Grant},
-    engine::WallTime,
-    secret::Secret,
-};
+use super::digest;
+use crate::{config::Account, engine::WallTime, secret::Secret};
 
 /// First line of a dump; authenticated with what follows it.
 const HEADER: &str = "pizauth-dump 1";
 
 /// What the header of every version begins with.
 const HEADER_START: &str = "pizauth-dump ";
+
+/// Last line of a dump. Whoever stores one can see by it, without the key, that the writer did not die half-way.
+const FOOTER: &str = "pizauth-dump end";
 
 /// Public by design.
 const KEY: &[u8; 32] = b"pizauth-dump 1: this is not safe";
@@ -93,39 +91,7 @@ impl fmt::Display for DumpFault {
 
 /// Identifies everything in an account that a token depends on: where this differs, the token is not the account's.
 pub fn fingerprint(account: &Account) -> [u8; 32] {
-    let mut hash = Hash(Context::new(&SHA256));
-    hash.option(account.auth_uri.as_deref());
-    hash.text(&account.token_uri);
-    hash.option(account.device_auth_uri.as_deref());
-    hash.text(&account.client_id);
-    match &account.client_secret {
-        ClientSecret::None => hash.text("none"),
-        ClientSecret::Text(secret) => {
-            hash.text("text");
-            hash.text(secret.expose());
-        }
-        ClientSecret::Command(command) => {
-            hash.text("command");
-            hash.text(command);
-        }
-    }
-    hash.text(match account.client_auth {
-        ClientAuth::Post => "post",
-        ClientAuth::Basic => "basic",
-    });
-    hash.text(match account.grant {
-        Grant::AuthorizationCode => "authorization_code",
-        Grant::DeviceCode => "device_code",
-        Grant::ClientCredentials => "client_credentials",
-    });
-    hash.list(account.scopes.iter().map(|scope| [scope.as_str()]));
-    hash.text(&account.redirect_uri);
-    hash.list(account.auth_uri_fields.iter().map(|(name, value)| [name.as_str(), value]));
-    hash.option(account.login_hint.as_deref());
-    hash.option(account.issuer.as_deref());
-    hash.list(account.token_uri_fields.iter().map(|(name, value)| [name.as_str(), value.expose()]));
-    hash.list(account.token_uri_headers.iter().map(|(name, value)| [name.as_str(), value.expose()]));
-    hash.finish()
+    digest(account.binding().expose())
 }
 
 /// Writes a dump. `random` fills a buffer with unpredictable bytes.
@@ -138,7 +104,8 @@ pub fn write(tokens: &[SavedToken], random: &mut dyn FnMut(&mut [u8])) -> Secret
         .expect("a dump is shorter than the cipher's limit of 256 GiB");
     sealed.splice(0..0, nonce);
     let body = Secret::new(BASE64_STANDARD.encode(&sealed));
-    let mut text = String::with_capacity(HEADER.len() + 2 + body.expose().len() / LINE * (LINE + 1) + LINE);
+    let lines = body.expose().len() / LINE * (LINE + 1) + LINE;
+    let mut text = String::with_capacity(HEADER.len() + lines + FOOTER.len() + 3);
     text.push_str(HEADER);
     text.push('\n');
     for (place, c) in body.expose().chars().enumerate() {
@@ -150,6 +117,8 @@ pub fn write(tokens: &[SavedToken], random: &mut dyn FnMut(&mut [u8])) -> Secret
     if !text.ends_with('\n') {
         text.push('\n');
     }
+    text.push_str(FOOTER);
+    text.push('\n');
     Secret::new(text)
 }
 
@@ -168,6 +137,7 @@ pub fn read(dump: &[u8]) -> Result<Vec<SavedToken>, DumpFault> {
         header if is_version(header) => return Err(DumpFault::Version),
         _ => return Err(DumpFault::NotADump),
     }
+    let body = body.trim_ascii_end().strip_suffix(FOOTER.as_bytes()).ok_or(DumpFault::Damaged)?;
     let body: Vec<u8> = body.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     let sealed = Zeroizing::new(BASE64_STANDARD.decode(body).map_err(|_| DumpFault::Damaged)?);
     let tokens = open(sealed).ok_or(DumpFault::Damaged)?;
@@ -197,33 +167,6 @@ fn key() -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, KEY).expect("the key is as long as the cipher wants it"))
 }
 
-/// A digest over texts that cannot run into each other: each has its length before it, each list its count.
-struct Hash(Context);
-
-impl Hash {
-    fn number(&mut self, number: usize) {
-        self.0.update(&(number as u64).to_be_bytes());
-    }
-
-    fn text(&mut self, text: &str) {
-        self.number(text.len());
-        self.0.update(text.as_bytes());
-    }
-
-    fn option(&mut self, text: Option<&str>) {
-        self.list(text.into_iter().map(|text| [text]));
-    }
-
-    fn list<'a, const N: usize>(&mut self, items: impl ExactSizeIterator<Item = [&'a str; N]>) {
-        self.number(items.len());
-        items.flatten().for_each(|text| self.text(text));
-    }
-
-    fn finish(self) -> [u8; 32] {
-        self.0.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
-    }
-}
-
 fn write_binding<S: Serializer>(binding: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&BASE64_STANDARD.encode(binding))
 }
@@ -236,6 +179,7 @@ fn read_binding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ClientAuth, ClientSecret, Grant};
     use crate::oauth::testing::{account, mutations};
 
     fn saved(name: &str) -> SavedToken {
@@ -271,7 +215,7 @@ mod tests {
             [("none", vec![]), ("one", vec![saved("a")]), ("two", vec![saved("a"), bare.clone()]), ("bare", vec![bare])]
         {
             let text = text(&tokens);
-            assert!(text.starts_with("pizauth-dump 1\n") && text.ends_with('\n'), "{name}");
+            assert!(text.starts_with("pizauth-dump 1\n") && text.ends_with("\npizauth-dump end\n"), "{name}");
             assert!(text.lines().all(|line| line.len() <= LINE), "{name}");
             assert!(!text.contains("in-the-dump"), "{name}");
             assert_eq!(read(text.as_bytes()), Ok(tokens.clone()), "{name}");
@@ -283,7 +227,9 @@ mod tests {
     #[test]
     fn what_is_no_sound_dump_is_refused_whole() {
         let good = text(&[saved("a")]);
-        let cut = good.get(..good.len() - 9).unwrap();
+        let whole = good.strip_suffix("pizauth-dump end\n").unwrap();
+        let ended = |body: &str| format!("{body}pizauth-dump end\n");
+        let cut = whole.get(..whole.len() - 9).unwrap();
         for (name, dump, want) in [
             ("nothing", "", DumpFault::Empty),
             ("blanks", " \r\n", DumpFault::Empty),
@@ -292,9 +238,14 @@ mod tests {
             ("no number", "pizauth-dump \nAAAA", DumpFault::NotADump),
             ("a later version", &good.replacen('1', "2", 1), DumpFault::Version),
             ("only the header", "pizauth-dump 1\n", DumpFault::Damaged),
-            ("only a nonce", "pizauth-dump 1\nAAAAAAAAAAAAAAAA\n", DumpFault::Damaged),
+            ("header and end", &ended("pizauth-dump 1\n"), DumpFault::Damaged),
+            ("only a nonce", &ended("pizauth-dump 1\nAAAAAAAAAAAAAAAA\n"), DumpFault::Damaged),
             ("cut", cut, DumpFault::Damaged),
-            ("no base64", &format!("{good}*"), DumpFault::Damaged),
+            ("cut, with its end", &ended(cut), DumpFault::Damaged),
+            ("without its end", whole, DumpFault::Damaged),
+            ("cut within its end", good.get(..good.len() - 4).unwrap(), DumpFault::Damaged),
+            ("no base64", &ended(&format!("{whole}*")), DumpFault::Damaged),
+            ("something more in it", &ended(&format!("{whole}AAAA")), DumpFault::Damaged),
             ("something behind it", &format!("{good}AAAA"), DumpFault::Damaged),
         ] {
             assert_eq!(read(dump.as_bytes()), Err(want), "{name}");
@@ -328,7 +279,8 @@ mod tests {
     #[test]
     fn no_dump_makes_the_reader_panic() {
         let good = text(&[saved("a")]);
-        mutations(&[&good, "pizauth-dump 1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"], |bytes| {
+        let short = "pizauth-dump 1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\npizauth-dump end\n";
+        mutations(&[&good, short], |bytes| {
             let _ = read(bytes);
         });
     }

@@ -67,8 +67,6 @@ pub(super) struct Control {
     cap: usize,
     buffer: Box<[u8]>,
     accept_again: Option<Time>,
-    /// No deadline of a client is earlier.
-    wake: Option<Time>,
 }
 
 struct Client {
@@ -110,7 +108,7 @@ impl Control {
     pub(super) fn new(mut listener: UnixListener, uid: u32, cap: usize, registry: &Registry) -> io::Result<Self> {
         registry.register(&mut listener, Source::ControlListener.token(), Interest::READABLE)?;
         let buffer = vec![0; READ_SIZE].into_boxed_slice();
-        Ok(Self { listener, clients: Slab::new(Room::Control), uid, cap, buffer, accept_again: None, wake: None })
+        Ok(Self { listener, clients: Slab::new(Room::Control), uid, cap, buffer, accept_again: None })
     }
 
     /// Accepts every client that waits.
@@ -245,7 +243,8 @@ impl Control {
 
     /// The next deadline and what it is for.
     pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
-        let client = self.wake.map(|at| (at, "a client of the control socket"));
+        let client = self.clients.iter().filter_map(|(_, client)| client.deadline()).min();
+        let client = client.map(|at| (at, "a client of the control socket"));
         let accept = self.accept_again.map(|at| (at, "accepting clients again"));
         client.into_iter().chain(accept).min()
     }
@@ -255,13 +254,9 @@ impl Control {
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept(registry, now, log, events);
         }
-        if self.wake.is_none_or(|at| at > now) {
-            return;
-        }
-        self.wake = None;
-        let waiting: Vec<ConnId> =
-            self.clients.iter().filter(|(_, client)| client.deadline().is_some()).map(|(conn, _)| conn).collect();
-        for conn in waiting {
+        let is_due = |client: &Client| client.deadline().is_some_and(|at| at <= now);
+        let due: Vec<ConnId> = self.clients.iter().filter(|(_, client)| is_due(client)).map(|(conn, _)| conn).collect();
+        for conn in due {
             let Some(client) = self.clients.of(conn) else { continue };
             let fate = client.expire(conn, registry, now);
             self.settle(conn, fate, events);
@@ -273,21 +268,13 @@ impl Control {
         self.clients.iter().all(|(_, client)| client.outbox.is_empty())
     }
 
-    /// Closes the client or keeps its next deadline in mind.
+    /// Closes the client, if that is its fate.
     fn settle(&mut self, conn: ConnId, fate: Fate, events: &mut VecDeque<Event>) {
-        let Some(client) = self.clients.of(conn) else { return };
-        match fate {
-            Fate::Stays => {
-                let deadline = client.deadline();
-                self.wake = self.wake.into_iter().chain(deadline).min();
-            }
-            Fate::Closes => {
-                let asked = client.phase == Phase::Asked;
-                self.clients.remove(conn);
-                if asked {
-                    events.push_back(Event::Gone { conn });
-                }
-            }
+        let Some(client) = self.clients.of(conn).filter(|_| fate == Fate::Closes) else { return };
+        let asked = client.phase == Phase::Asked;
+        self.clients.remove(conn);
+        if asked {
+            events.push_back(Event::Gone { conn });
         }
     }
 }

@@ -13,7 +13,7 @@ use mio::{Interest, Registry, net::TcpListener};
 
 use super::{source::Source, tls::TlsAcceptor};
 use crate::{
-    config::{Config, Grant, Listen},
+    config::{Config, Listen},
     engine::Bound,
     oauth::Ports,
     sys::user,
@@ -59,11 +59,11 @@ impl Listeners {
     /// Each error is a line for the user.
     pub(super) fn open(config: &Config, folder: &Path, present: &Listeners) -> Result<Listeners, Vec<String>> {
         let mut next = present.next;
-        let http = match setting(&config.http_listen, true) {
+        let http = match setting(&config.http_listen, config.wants_http()) {
             None => Ok(None),
             Some(setting) => Port::open("http_listen", setting, present.http.as_ref(), &mut next).map(Some),
         };
-        let https = match setting(&config.https_listen, wants_https(config)) {
+        let https = match setting(&config.https_listen, config.wants_https()) {
             None => Ok(None),
             Some(setting) => {
                 let old = present.https.as_ref();
@@ -156,14 +156,6 @@ fn setting(listen: &Listen, wanted: bool) -> Option<&str> {
         Listen::Off => None,
         Listen::Address(address) => Some(address),
     }
-}
-
-/// Whether an account's redirect comes by https.
-fn wants_https(config: &Config) -> bool {
-    config.accounts.iter().any(|account| {
-        let scheme = account.redirect_uri.get(.."https:".len());
-        account.grant == Grant::AuthorizationCode && scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
-    })
 }
 
 /// The certificate of the configuration, or a self-signed one, made once. True where it is self-signed.

@@ -31,11 +31,11 @@ main:has(section) .processing{display:none}\
 h1{margin:0 0 .5rem;font-size:1.25rem;line-height:1.35}\
 .success h1{color:var(--good)}\
 .failure h1{color:var(--bad)}\
-p{margin:0;white-space:pre-line}\
+p{margin:0;white-space:pre-line;text-wrap:pretty}\
 @media(max-width:30rem){body{place-items:start stretch}main{padding:1.25rem}}";
 
 /// SHA-256 of [`STYLE`] in base64.
-const STYLE_HASH: &str = "F636DKlkacPDffb+5Net5Ooc3kaeY3r3Oz8pOYQB/0s=";
+const STYLE_HASH: &str = "z6h5Qoiq+RUSseu7K3keJdemBgly2lgX3935Chg44pM=";
 
 /// How an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

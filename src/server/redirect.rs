@@ -27,15 +27,13 @@ pub(super) struct Redirect {
     cap: usize,
     buffer: Box<[u8]>,
     accept_again: Option<Time>,
-    /// No deadline of a browser is earlier.
-    wake: Option<Time>,
 }
 
 impl Redirect {
     /// The room of `listeners`, with at most `cap` browsers.
     pub(super) fn new(listeners: Listeners, cap: usize) -> Self {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Self { listeners, browsers: Slab::new(Room::Redirect), cap, buffer, accept_again: None, wake: None }
+        Self { listeners, browsers: Slab::new(Room::Redirect), cap, buffer, accept_again: None }
     }
 
     /// The listeners as they are.
@@ -89,7 +87,6 @@ impl Redirect {
         if let Err(error) = browser.register(registry, token) {
             return log.write(Level::Warn, &format!("redirect listener: a browser was lost: {error}"));
         }
-        self.wake = self.wake.into_iter().chain(browser.deadline()).min();
         self.browsers.insert(browser);
     }
 
@@ -123,7 +120,8 @@ impl Redirect {
 
     /// The next deadline and what it is for.
     pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
-        let browser = self.wake.map(|at| (at, "a browser"));
+        let browser = self.browsers.iter().filter_map(|(_, browser)| browser.deadline()).min();
+        let browser = browser.map(|at| (at, "a browser"));
         let accept = self.accept_again.map(|at| (at, "accepting browsers again"));
         browser.into_iter().chain(accept).min()
     }
@@ -133,12 +131,10 @@ impl Redirect {
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_all(registry, now, log);
         }
-        if self.wake.is_none_or(|at| at > now) {
-            return;
-        }
-        self.wake = None;
-        let all: Vec<ConnId> = self.browsers.iter().map(|(conn, _)| conn).collect();
-        for conn in all {
+        let is_due = |browser: &Browser| browser.deadline().is_some_and(|at| at <= now);
+        let due: Vec<ConnId> =
+            self.browsers.iter().filter(|(_, browser)| is_due(browser)).map(|(conn, _)| conn).collect();
+        for conn in due {
             let Some(browser) = self.browsers.of(conn) else { continue };
             let fate = browser.expire(now);
             self.settle(conn, fate, events);
@@ -150,7 +146,7 @@ impl Redirect {
         self.browsers.iter().all(|(_, browser)| browser.is_flushed())
     }
 
-    /// Closes the browser's connection, or hands its question on and keeps its next deadline in mind.
+    /// Closes the browser's connection, or hands its question on.
     fn settle(&mut self, conn: ConnId, fate: Fate, events: &mut VecDeque<Event>) {
         let Some(browser) = self.browsers.of(conn) else { return };
         match fate {
@@ -161,9 +157,7 @@ impl Redirect {
                     events.push_back(Event::Gone { conn });
                 }
                 self.browsers.remove(conn);
-                return;
             }
         }
-        self.wake = self.wake.into_iter().chain(browser.deadline()).min();
     }
 }

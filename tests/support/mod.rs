@@ -2,11 +2,14 @@
 //! a harness for the built binary. Nothing here uses pizauth's own code.
 #![allow(dead_code, unused_imports, reason = "every test uses a part of it")]
 
+pub mod chromium;
+pub mod control;
 pub mod folder;
 pub mod http;
 pub mod process;
 pub mod provider;
 pub mod server;
+pub mod tool;
 
 use std::{
     thread,

@@ -5,7 +5,14 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
+
+use super::eventually;
+
+/// Between two looks at a process that should be asleep: many clock ticks, of which a busy one has used most.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Figures of one process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +24,8 @@ pub struct Figures {
     pub voluntary_switches: u64,
     /// Resident memory in kB.
     pub vm_rss: u64,
+    /// The most that it was so far, in kB.
+    pub peak_rss: u64,
     /// The part of it that is private and not from a file, in kB.
     pub rss_anon: u64,
 }
@@ -33,8 +42,27 @@ pub fn figures(pid: u32) -> Option<Figures> {
         fds: fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count),
         voluntary_switches: number("voluntary_ctxt_switches")?,
         vm_rss: number("VmRSS")?,
+        peak_rss: number("VmHWM")?,
         rss_anon: number("RssAnon")?,
     })
+}
+
+/// Waits until process `pid` uses no processor time between two looks: it sleeps, and does not turn in circles.
+#[track_caller]
+pub fn wait_until_asleep(pid: u32) {
+    eventually("a process that sleeps", || {
+        let before = processor_time(pid);
+        thread::sleep(QUIET);
+        processor_time(pid) == before
+    });
+}
+
+/// Processor time of a process in clock ticks, its own and the system's for it; 0 where it is gone.
+fn processor_time(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The second field is the program's name in brackets, in which everything can be.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 /// Processes, apart from this one, that were started with `folder` in their environment, with their command lines.

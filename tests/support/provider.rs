@@ -245,7 +245,10 @@ impl Provider {
     /// The access token that was issued last; panics where there is none.
     #[track_caller]
     pub fn last_access_token(&self) -> String {
-        self.issued().pop().expect("no token was issued").access_token
+        let state = self.shared.lock();
+        let last = state.grants.issued.last().map(|issued| issued.access_token.clone());
+        drop(state);
+        last.expect("no token was issued")
     }
 
     /// The refresh token that the provider honours for a client's latest grant.

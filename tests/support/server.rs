@@ -58,6 +58,7 @@ pub struct Home {
     folder: Arc<Folder>,
     environment: Vec<(OsString, OsString)>,
     is_inheriting: bool,
+    limits: Option<String>,
 }
 
 impl Home {
@@ -74,7 +75,7 @@ impl Home {
             ("PIZAUTH_SOCKET".into(), path("run/pizauth/pizauth.sock")),
             ("SHELL".into(), "/bin/sh".into()),
         ];
-        let home = Home { folder: Arc::new(folder), environment, is_inheriting: false };
+        let home = Home { folder: Arc::new(folder), environment, is_inheriting: false, limits: None };
         home.configure(config);
         home
     }
@@ -82,6 +83,11 @@ impl Home {
     /// Lets commands inherit the caller's environment and process group.
     pub fn inheriting(self) -> Home {
         Home { is_inheriting: true, ..self }
+    }
+
+    /// Lets commands run under limits, as `ulimit` of the shell takes them.
+    pub fn limited(self, limits: &str) -> Home {
+        Home { limits: Some(limits.to_owned()), ..self }
     }
 
     /// Sets an environment variable of every command from now on.
@@ -131,7 +137,15 @@ impl Home {
 
     /// pizauth with this home's environment, to be started as the caller likes.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pizauth"));
+        let program = env!("CARGO_BIN_EXE_pizauth");
+        let mut command = match &self.limits {
+            None => Command::new(program),
+            Some(limits) => {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", &format!("ulimit {limits} && exec \"$@\""), "sh", program]);
+                command
+            }
+        };
         if self.is_inheriting {
             NEVER_INHERITED.iter().for_each(|name| _ = command.env_remove(name));
         } else {

@@ -1,0 +1,223 @@
+//! The device grant, from the question for a user code to its end.
+
+use super::sim::{Sim, account, config, device_account, secs, tokens};
+use crate::{
+    engine::Hook,
+    oauth::Stage,
+    proto::{AccountState, Notice, Reason},
+};
+
+const CODES: &str = r#"{"device_code":"dc","user_code":"WDJB-MJHT","verification_uri":"https://a.example/device",
+    "verification_uri_complete":"https://a.example/device?c=WDJB-MJHT","expires_in":600,"interval":5}"#;
+
+const PENDING: &str = r#"{"error":"authorization_pending"}"#;
+
+/// An account whose user has a code, and a client that waits.
+fn asked() -> (Sim, crate::engine::ConnId) {
+    let mut config = config(vec![device_account("work")]);
+    config.auth_notify_cmd = Some("notify".to_owned());
+    let mut sim = Sim::start(config);
+    let conn = sim.auth("work", Some(3600));
+    sim.answer_call(200, CODES);
+    (sim, conn)
+}
+
+#[test]
+fn a_device_is_asked_polled_slowed_down_and_approved() {
+    let (mut sim, conn) = asked();
+    let Some((to, Notice::Device { user_code, verification_uri, verification_uri_complete })) = sim.notices.first()
+    else {
+        panic!("{:?}", sim.notices)
+    };
+    assert_eq!((*to, user_code.as_str(), verification_uri.as_str()), (conn, "WDJB-MJHT", "https://a.example/device"));
+    assert!(verification_uri_complete.is_some());
+    let hook = sim.running(Hook::AuthNotify)[0];
+    assert_eq!(sim.env(hook, "PIZAUTH_URL").as_deref(), Some("https://a.example/device"));
+    assert_eq!(sim.env(hook, "PIZAUTH_USER_CODE").as_deref(), Some("WDJB-MJHT"));
+    assert!(sim.env(hook, "PIZAUTH_URL_COMPLETE").is_some());
+    for (name, pause, status, body) in [
+        ("first poll", 5, 400, PENDING),
+        ("pending", 5, 400, r#"{"error":"slow_down"}"#),
+        ("slower", 10, 400, r#"{"error":"slow_down"}"#),
+        ("slower still", 15, 400, PENDING),
+        ("stays slow", 15, 200, &tokens(1, 3600)),
+    ] {
+        sim.sleep(secs(pause - 1));
+        assert!(sim.calls.is_empty(), "{name}: too early");
+        sim.sleep(secs(1));
+        let ticket = sim.call();
+        assert_eq!(sim.field(ticket, "device_code").as_deref(), Some("dc"), "{name}");
+        sim.answer(ticket, status, body);
+    }
+    assert!(sim.done(conn).is_empty());
+    assert_eq!(sim.status("work").state, AccountState::Active);
+    assert_eq!(sim.killed, [hook]);
+}
+
+#[test]
+fn a_show_tells_the_user_code() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let conn = sim.show("work");
+    sim.answer_call(200, CODES);
+    let (reason, message) = sim.failure(conn);
+    assert_eq!(reason, Reason::Authorize);
+    assert!(message.contains("WDJB-MJHT at https://a.example/device"), "{message}");
+    let again = sim.show("work");
+    assert_eq!(sim.failure(again), (reason, message));
+}
+
+#[test]
+fn polling_lives_through_trouble() {
+    let (mut sim, conn) = asked();
+    sim.sleep(secs(5));
+    sim.break_call(Stage::Connect);
+    sim.sleep(secs(5));
+    sim.answer_unavailable(None);
+    sim.sleep(secs(5));
+    sim.answer_unavailable(Some("30"));
+    sim.sleep(secs(34));
+    assert!(sim.calls.is_empty(), "Retry-After is added to the interval");
+    sim.sleep(secs(1));
+    sim.answer_call(200, "<html>a captive portal");
+    sim.sleep(secs(5));
+    sim.answer_call(200, &tokens(1, 3600));
+    assert!(sim.done(conn).is_empty());
+}
+
+#[test]
+fn a_retry_after_of_a_poll_holds_for_refreshes_too() {
+    let mut sim = Sim::new(vec![account("home"), device_account("work")]);
+    sim.authorize("home", &tokens(1, 3600));
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    sim.answer_unavailable(Some("60"));
+    let conn = sim.refresh("home", None);
+    assert_eq!(sim.reason(conn), Reason::Temporary);
+}
+
+#[test]
+fn a_denial_ends_it_for_everybody() {
+    for body in [r#"{"error":"access_denied"}"#, r#"{"error":"expired_token"}"#, r#"{"error":"invalid_client"}"#] {
+        let (mut sim, conn) = asked();
+        let show = sim.show_waiting("work", 600);
+        sim.sleep(secs(5));
+        sim.answer_call(400, body);
+        assert_eq!((sim.reason(conn), sim.reason(show)), (Reason::Error, Reason::Error));
+        assert_eq!(sim.status("work").state, AccountState::Empty);
+        sim.sleep(secs(4000));
+        assert!(sim.calls.is_empty());
+    }
+}
+
+#[test]
+fn a_code_that_nobody_enters_expires() {
+    let (mut sim, conn) = asked();
+    for _ in 0..119 {
+        sim.sleep(secs(5));
+        sim.answer_call(400, PENDING);
+    }
+    sim.sleep(secs(5));
+    if !sim.calls.is_empty() {
+        sim.answer_call(400, PENDING);
+    }
+    let (reason, message) = sim.failure(conn);
+    assert_eq!(reason, Reason::Error);
+    assert!(message.contains("expired"), "{message}");
+}
+
+#[test]
+fn the_answer_to_the_last_poll_counts_though_the_code_has_expired() {
+    let (mut sim, conn) = asked();
+    for _ in 0..118 {
+        sim.sleep(secs(5));
+        sim.answer_call(400, PENDING);
+    }
+    sim.sleep(secs(8));
+    let ticket = sim.call();
+    sim.sleep(secs(4));
+    sim.answer(ticket, 200, &tokens(1, 3600));
+    assert!(sim.done(conn).is_empty());
+}
+
+#[test]
+fn a_late_answer_to_a_poll_counts() {
+    let (mut sim, conn) = asked();
+    sim.sleep(secs(5));
+    let ticket = sim.call();
+    sim.sleep(secs(33));
+    sim.answer(ticket, 200, &tokens(1, 3600));
+    assert!(sim.done(conn).is_empty());
+    let mut sim = Sim::new(vec![device_account("work")]);
+    for number in 1..3 {
+        sim.auth("work", None);
+        sim.answer_call(200, CODES);
+        sim.sleep(secs(5));
+        let ticket = sim.call();
+        sim.sleep(secs(33));
+        sim.answer(ticket, 200, &tokens(number, 3600));
+    }
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-2");
+}
+
+#[test]
+fn a_device_endpoint_that_is_down_is_asked_again_while_somebody_waits() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let (patient, hasty) = (sim.show_waiting("work", 600), sim.show("work"));
+    let auth = sim.auth("work", Some(600));
+    sim.break_call(Stage::Connect);
+    let (reason, message) = sim.failure(hasty);
+    assert_eq!(reason, Reason::Temporary);
+    assert!(message.contains("user code"), "{message}");
+    assert!(sim.is_waiting(patient) && sim.is_waiting(auth));
+    sim.sleep(secs(40));
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    sim.answer_call(200, &tokens(1, 3600));
+    assert_eq!(sim.token(patient), "access-1");
+    assert!(sim.done(auth).is_empty());
+}
+
+#[test]
+fn a_device_endpoint_is_left_alone_when_nobody_waits_any_longer() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let conn = sim.show_waiting("work", 10);
+    sim.answer_unavailable(None);
+    sim.sleep(secs(10));
+    assert_eq!(sim.reason(conn), Reason::Temporary);
+    sim.sleep(secs(1000));
+    assert_eq!(sim.called, 1);
+    sim.show("work");
+    assert_eq!(sim.called, 2);
+}
+
+#[test]
+fn a_refused_question_is_told() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let (auth, show) = (sim.auth("work", Some(60)), sim.show("work"));
+    sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+    for conn in [auth, show] {
+        let (reason, message) = sim.failure(conn);
+        assert_eq!(reason, Reason::Error);
+        assert!(message.contains("unauthorized_client"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_not_fit_for_the_user_is_refused() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let conn = sim.auth("work", Some(60));
+    sim.answer_call(200, r#"{"device_code":"d","user_code":"U","verification_uri":"javascript:alert(1)"}"#);
+    assert_eq!(sim.reason(conn), Reason::Error);
+}
+
+#[test]
+fn auth_without_waiting_answers_when_the_code_is_there() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let conn = sim.auth("work", None);
+    assert!(sim.is_waiting(conn));
+    sim.answer_call(200, CODES);
+    assert!(sim.done(conn).is_empty());
+    assert!(matches!(sim.notices.as_slice(), [(to, Notice::Device { .. })] if *to == conn));
+}

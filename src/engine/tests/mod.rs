@@ -1,0 +1,16 @@
+//! The engine's tests: one file per subject, all of them through `Sim`.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names the one arm that it wants")]
+
+mod browser;
+mod calls;
+mod device;
+mod hooks;
+mod invariants;
+mod messages;
+mod persistence;
+mod reloads;
+mod renewal;
+mod shows;
+mod shutdown;
+mod sim;
+mod walk;
