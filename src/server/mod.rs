@@ -19,7 +19,7 @@ pub mod paths;
 mod pki;
 pub mod proxy;
 mod redirect;
-mod request_head;
+pub mod request_head;
 pub mod roots;
 mod slab;
 mod source;

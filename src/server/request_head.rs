@@ -8,23 +8,23 @@ use std::fmt;
 use crate::oauth::authorization::{RedirectHead, Scheme};
 
 /// Longest request head, in bytes: codes of a few KiB exist, and browsers send as much again.
-pub(super) const MAX_HEAD: usize = 16 * 1024;
+pub const MAX_HEAD: usize = 16 * 1024;
 
 /// Most header fields: browsers send up to thirty, proxies add some.
-const MAX_FIELDS: usize = 100;
+pub const MAX_FIELDS: usize = 100;
 
 /// The first byte of a TLS handshake record (RFC 8446 s5.1), with which no HTTP request begins.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Collects a head as its bytes come in.
 #[derive(Debug, Default)]
-pub(super) struct HeadReader {
+pub struct HeadReader {
     bytes: Vec<u8>,
 }
 
 /// How far a head has come.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub enum Progress {
     /// More must come.
     Partial,
     /// It is whole and asks by GET.
@@ -35,7 +35,7 @@ pub(super) enum Progress {
 
 /// Why a request is refused before its target is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// Longer than [`MAX_HEAD`], or more than [`MAX_FIELDS`] fields.
     TooLarge,
     /// No HTTP request.
@@ -56,7 +56,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// HTTP status code of the answer.
-    pub(super) fn status(self) -> u16 {
+    pub fn status(self) -> u16 {
         match self {
             Fault::TooLarge => 431,
             Fault::Malformed | Fault::Body | Fault::Tls | Fault::NoTls => 400,
@@ -82,20 +82,22 @@ impl fmt::Display for Fault {
 
 impl HeadReader {
     /// Whether nothing has come yet.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Takes in `bytes` of a connection to the listener of `scheme`; what follows the head is dropped.
-    pub(super) fn take(&mut self, scheme: Scheme, bytes: &[u8]) -> Progress {
+    pub fn take(&mut self, scheme: Scheme, bytes: &[u8]) -> Progress {
         // The end of the head may lie across the border of two reads.
-        let scan_from = self.bytes.len().saturating_sub(3);
+        let seen = self.bytes.len().saturating_sub(3);
         let room = MAX_HEAD.saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         if self.bytes.first() == Some(&TLS_HANDSHAKE) {
             return Progress::Refused(Fault::Tls);
         }
-        let ended = self.bytes.get(scan_from..).is_some_and(has_empty_line);
+        // Empty lines before the request line do not end the head (RFC 9112 s2.2).
+        let start = self.bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(self.bytes.len());
+        let ended = self.bytes.get(seen.max(start)..).is_some_and(has_empty_line);
         let progress = if ended { read(scheme, &self.bytes) } else { Progress::Partial };
         match progress {
             Progress::Partial if bytes.len() > room || self.bytes.len() == MAX_HEAD => {
@@ -188,6 +190,7 @@ mod tests {
             }),
             ("bare line ends", b"GET / HTTP/1.0\nhost: a\n\n", whole("/", &["a"], false)),
             ("empty lines before it", b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", whole("/", &["a"], false)),
+            ("empty lines before half of it", b"\n\n\r\nGET / HT\r\x01", Progress::Partial),
             ("no host", b"GET / HTTP/1.1\r\n\r\n", whole("/", &[], false)),
             ("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHOST: b\r\n\r\n", whole("/", &["a", "b"], false)),
             ("whole URL", b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", whole("http://a/", &["a"], false)),

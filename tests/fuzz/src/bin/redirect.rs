@@ -1,0 +1,38 @@
+//! A request to the listener, as lines of target and hosts: what is taken for the redirect fulfils, by the words of
+//! the request itself, all that it must.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pizauth::oauth::authorization::{RedirectHead, Scheme, check_redirect, read_redirect};
+use pizauth_fuzz::{ACCOUNT, PORTS, REDIRECT_URI};
+
+fuzz_target!(|text: &str| {
+    let mut lines = text.split('\n');
+    let target = lines.next().unwrap_or_default().to_owned();
+    let hosts: Vec<String> = lines.map(str::to_owned).collect();
+    let Ok(redirect) = read_redirect(&target) else { return };
+    for scheme in [Scheme::Http, Scheme::Https] {
+        let head = RedirectHead {
+            scheme,
+            method: "GET".to_owned(),
+            target: target.clone(),
+            hosts: hosts.clone(),
+            prefetch: false,
+        };
+        if check_redirect(&ACCOUNT, REDIRECT_URI, &head, &redirect, PORTS).is_err() {
+            continue;
+        }
+        assert!(scheme == Scheme::Http, "over the wrong listener");
+        let [host] = hosts.as_slice() else { panic!("{} hosts", hosts.len()) };
+        let host = host.to_ascii_lowercase();
+        let name = host.strip_suffix(":8080").expect("the listener's port");
+        assert!(matches!(name, "localhost" | "[::1]") || name.starts_with("127."), "{host}");
+        let query = target.strip_prefix("/cb?").expect("the path as it stands");
+        assert!(query.split('&').count() <= 64);
+        assert!(redirect.state.as_ref().is_some_and(|state| !state.is_empty()));
+        assert!(redirect.code.is_some() != redirect.error.is_some());
+        assert_eq!(redirect.iss.as_deref(), Some("https://a.example"));
+        let own = |field: &(String, pizauth::secret::Secret)| field.0 == "own" && field.1.expose() == "1";
+        assert!(redirect.parameters.iter().any(own));
+    }
+});
