@@ -6,6 +6,7 @@ pub mod chromium;
 pub mod control;
 pub mod folder;
 pub mod http;
+pub mod person;
 pub mod process;
 pub mod provider;
 pub mod server;
