@@ -7,6 +7,7 @@ pub mod control;
 pub mod folder;
 pub mod http;
 pub mod mail;
+pub mod person;
 pub mod process;
 pub mod provider;
 pub mod server;
