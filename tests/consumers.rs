@@ -5,6 +5,7 @@ mod support;
 use std::{
     ffi::OsString,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -162,6 +163,43 @@ fn curl_sends_the_header_from_its_stdin() {
     assert!(stage.shell_ok(&recipe, "").contains("work"), "{recipe}");
     stage.server.run(&["revoke", "work"]).expect(0);
     assert!(!stage.shell(&recipe, "").status.success());
+}
+
+/// The scripts of README.md for bash.
+fn recipes() -> Vec<String> {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
+    let parts = page.split("```bash\n").skip(1);
+    parts.map(|part| part.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_recipes_for_curl_work_and_fail_as_they_say() {
+    if tool::find("curl").is_none() {
+        return;
+    }
+    let stage = Stage::new(&with_user(""));
+    let mail = MailServer::start(Protocol::Imap, BOTH, USER, &stage.token);
+    let here = |recipe: &str| {
+        recipe
+            .replace("https://api.example/me", &stage.provider.url("/whoami"))
+            .replace("imaps://imap.example/", &format!("imap://127.0.0.1:{}/", mail.port()))
+            .replace("USER@company.example", USER)
+    };
+    let recipes = recipes();
+    assert_eq!(recipes.len(), 2);
+    for (recipe, file, text) in [(&recipes[0], "me.json", "work"), (&recipes[1], "folders.txt", "INBOX")] {
+        stage.shell_ok(&here(recipe), "");
+        let written = stage.server.folder().join(file);
+        assert!(stage.server.folder().read(file).contains(text), "{recipe}");
+        let mode = std::fs::metadata(written).expect(file).permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others can read {file}");
+    }
+    // Without a token they fail, though the last step would have been content.
+    stage.server.run(&["revoke", "work"]).expect(0);
+    for recipe in &recipes {
+        let recipe = here(recipe).replace("curl ", "true ");
+        assert_eq!(stage.shell(&recipe, "").status.code(), Some(3), "{recipe}");
+    }
 }
 
 #[test]
