@@ -11,6 +11,7 @@ pub mod person;
 pub mod process;
 pub mod provider;
 pub mod server;
+pub mod tls;
 pub mod tool;
 
 use std::{
