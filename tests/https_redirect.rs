@@ -161,21 +161,23 @@ fn half_open_handshakes_hold_nobody_up() {
     // They were all there meanwhile, for their time is not over yet; those that said nothing may go first.
     let is_open = |stream: &&TcpStream| {
         stream.set_nonblocking(true).expect("a socket");
-        matches!((*stream).read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        let mut stream: &TcpStream = stream;
+        matches!(stream.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     };
     let open = half_open.iter().filter(is_open).count();
     assert!(open > 0, "all {HALF_OPEN} were closed before the page came");
     assert_eq!(server.token("work"), provider.last_access_token());
 
-    // And they are closed in the end.
-    for mut stream in half_open {
+    // In the end they are closed. A browser may open a connection ahead and say nothing for long, so not those.
+    let begun = half_open.into_iter().enumerate().filter(|(number, _)| number % (HALF_A_HELLO.len() + 1) > 0);
+    for (_, mut stream) in begun {
         stream
             .set_nonblocking(false)
             .and_then(|()| stream.set_read_timeout(Some(support::PATIENCE)))
             .expect("a socket");
-        let _ = stream.read_to_end(&mut Vec::new()).map_err(|error| {
+        if let Err(error) = stream.read_to_end(&mut Vec::new()) {
             assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "a half-open handshake stays for ever");
-        });
+        }
     }
 }
 
