@@ -156,7 +156,8 @@ pub(super) fn unexpected(asked: &Asked, reply: &Reply, now: WallTime, wanted: &s
             ),
         ),
         300..400 => {
-            let target = text::clean(reply.location.as_deref().unwrap_or("an unnamed place"), asked.mask);
+            let location = reply.location.as_deref().filter(|location| !location.trim().is_empty());
+            let target = text::clean(location.unwrap_or("an unnamed place"), asked.mask);
             let message =
                 format!("redirected to {target}, which is not followed (HTTP status {status}); check the URI");
             (FailureKind::Unexpected { retry_after }, message)
@@ -313,6 +314,11 @@ mod tests {
         let redirect = Reply { location: Some("https://b.example/s3cret\r\n".to_owned()), ..reply(307, "") };
         let message = read(&redirect).expect_err("a redirect").message;
         assert!(message.contains("https://b.example/***, which is not followed"), "{message}");
+        for location in [None, Some(""), Some(" ")] {
+            let redirect = Reply { location: location.map(str::to_owned), ..reply(302, "") };
+            let message = read(&redirect).expect_err("a redirect").message;
+            assert!(message.starts_with("redirected to an unnamed place, "), "{location:?}: {message}");
+        }
     }
 
     #[test]
