@@ -3,6 +3,8 @@
 //! A shell that is not installed is passed over, with a line that says so.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -76,10 +78,7 @@ fn fish(folder: &Path, words: &[&str]) -> Command {
 /// What a shell offers for the last of `words`.
 fn offered(shell: &Shell, program: &str, words: &[&str]) -> Option<Vec<String>> {
     let (name, ask) = shell;
-    if Command::new(name).arg("-c").arg(":").stdin(Stdio::null()).status().is_err() {
-        eprintln!("{name} is not installed: its completions are not tested");
-        return None;
-    }
+    support::tool::find(name)?;
     let folder = std::env::temp_dir().join(format!("pizauth-completions-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).unwrap();

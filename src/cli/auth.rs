@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    advice::Advice,
     client::{Client, Deadline, LIMIT},
     command::Arguments,
     failure::{Failure, printable},
@@ -99,16 +100,10 @@ impl Session {
                 output::tell(&text);
                 return Ok(());
             }
-            Notice::Authorize { url } => (
-                url + "\n",
-                "open this URL in a browser; if the browser ends at a page that cannot be shown, paste its address here",
-            ),
+            Notice::Authorize { url } => (url + "\n", Advice::OpenUrl),
             Notice::Device { verification_uri, verification_uri_complete, user_code } => {
                 let complete = verification_uri_complete.map(|uri| uri + "\n").unwrap_or_default();
-                (
-                    format!("{verification_uri}\n{user_code}\n{complete}"),
-                    "open the first URL in any browser and enter the code; a second URL has the code in it",
-                )
+                (format!("{verification_uri}\n{user_code}\n{complete}"), Advice::EnterCode)
             }
         };
         // Line by line, since a line break is what separates them.
@@ -118,7 +113,7 @@ impl Session {
         }
         output::print(text.as_bytes())?;
         if self.stdin.is_watched_terminal() {
-            output::tell(advice);
+            output::tell(&advice.to_string());
         }
         self.announced = text;
         Ok(())
@@ -168,8 +163,8 @@ impl Session {
         for input in self.stdin.read() {
             match input {
                 Input::Line(text) => self.waiting.push(text),
-                Input::TooLong => output::tell("the pasted line is longer than 16 KiB; paste the redirect URL alone"),
-                Input::NotText => output::tell("the pasted line is not text; paste the redirect URL alone"),
+                Input::TooLong => output::tell(&Advice::PasteTooLong.to_string()),
+                Input::NotText => output::tell(&Advice::PasteNotText.to_string()),
                 Input::End => self.stdin = Stdin::closed(),
             }
         }

@@ -43,8 +43,7 @@ fn print(url: &str, metadata: &Metadata) -> Result<(), Failure> {
     let name = account_name(&metadata.issuer);
     let block = metadata::account_block(name, metadata);
     if !says_just(&block, name, metadata) {
-        let message = "no account block can be made of the metadata that reads back as it is; write it by hand";
-        return Err(Failure::Refused(vec![format!("{url}: {message}")]));
+        return Err(Failure::NoBlock { url: url.to_owned() });
     }
     output::print(block.as_bytes())
 }

@@ -77,6 +77,11 @@ pub enum Failure {
         /// The account's name.
         account: String,
     },
+    /// Metadata of which no account block can be made that reads back as it is.
+    NoBlock {
+        /// What was asked for.
+        url: String,
+    },
     /// Files, configurations and metadata that are not as they must be, a message each.
     Refused(Vec<String>),
 }
@@ -108,6 +113,7 @@ impl Failure {
             | Failure::GitRequest(_)
             | Failure::GitProtocol(_)
             | Failure::GitHost { .. }
+            | Failure::NoBlock { .. }
             | Failure::Refused(_) => 1,
         }
     }
@@ -144,7 +150,9 @@ impl fmt::Display for Failure {
                 f,
                 "pizauth authenticator not running or not responding: the connection to the server broke: {error}; try again"
             ),
-            Failure::Malformed(malformed) => write!(f, "cannot understand the server: {malformed}"),
+            Failure::Malformed(malformed) => {
+                write!(f, "cannot understand the server: {malformed}; restart it, it may be of another version")
+            }
             Failure::Unexpected => {
                 f.write_str("the server answered another question; restart it, it may be of another version")
             }
@@ -154,7 +162,7 @@ impl fmt::Display for Failure {
             Failure::StdinTooLong { limit } => {
                 write!(f, "standard input is longer than {} MiB, which no dump is", limit / 1024 / 1024)
             }
-            Failure::StdinNotText => f.write_str("standard input is no dump: it is not text"),
+            Failure::StdinNotText => f.write_str("standard input is no dump: it is not text; give it what \"pizauth dump\" wrote"),
             Failure::NoUser { account } => {
                 write!(f, "account {account:?} has no user name for this format; give it with -U or the option \"user\"")
             }
@@ -167,6 +175,10 @@ impl fmt::Display for Failure {
                 f,
                 "no token for git at {host:?}: the host is not in git_hosts of account {account:?}; add it there if it may have the token"
             ),
+            Failure::NoBlock { url } => write!(
+                f,
+                "{url}: no account block can be made of the metadata that reads back as it is; write it by hand"
+            ),
         }
     }
 }
@@ -178,7 +190,10 @@ pub fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::{cli::advice::Advice, proto, sys::directory::DirectoryError};
 
     #[test]
     fn answers_have_the_exit_status_of_their_reason() {
@@ -189,6 +204,105 @@ mod tests {
         }
         assert_eq!(Failure::NoServer { fault: None }.status(), 5);
         assert_eq!(Failure::Usage { command: None, fault: None }.status(), 2);
+    }
+
+    const GOLDEN: &str = include_str!("../../tests/golden/commands.txt");
+
+    fn path() -> PathBuf {
+        PathBuf::from("/run/user/1000/pizauth/pizauth.sock")
+    }
+
+    fn io_error() -> io::Error {
+        io::Error::from_raw_os_error(32)
+    }
+
+    fn nowhere(fault: SocketError) -> Failure {
+        Failure::NoServer { fault: Some(fault) }
+    }
+
+    /// One of every kind, each found from the one before, so that none can be left out.
+    fn failures() -> Vec<Failure> {
+        let directory = |fault| nowhere(SocketError::Directory(fault));
+        let account = || "work".to_owned();
+        let mut examples = vec![Failure::Usage { command: None, fault: None }];
+        while let Some(last) = examples.last() {
+            let next = match last {
+                Failure::Usage { fault: None, .. } => {
+                    Failure::Usage { command: None, fault: Some("unknown command \"shw\"".to_owned()) }
+                }
+                Failure::Usage { fault: Some(_), .. } => Failure::NoServer { fault: None },
+                Failure::NoServer { fault: None } => directory(DirectoryError::Link(path())),
+                Failure::NoServer { fault: Some(fault) } => match fault {
+                    SocketError::Directory(fault) => match fault {
+                        DirectoryError::Link(_) => directory(DirectoryError::NotDirectory(path())),
+                        DirectoryError::NotDirectory(_) => directory(DirectoryError::Foreign(path(), 1001)),
+                        DirectoryError::Foreign(..) => directory(DirectoryError::Open(path(), 0o755)),
+                        DirectoryError::Open(..) => directory(DirectoryError::Writable(path(), 0o777)),
+                        DirectoryError::Writable(..) => directory(DirectoryError::Io(path(), io_error())),
+                        DirectoryError::Io(..) => nowhere(SocketError::Running),
+                    },
+                    SocketError::Running => nowhere(SocketError::InTheWay(path())),
+                    SocketError::InTheWay(_) => nowhere(SocketError::TooLong(path())),
+                    SocketError::TooLong(_) => nowhere(SocketError::Stranger(path(), 1001)),
+                    SocketError::Stranger(..) => nowhere(SocketError::Io(path(), io_error())),
+                    SocketError::Io(..) => Failure::NoAnswer { seconds: 10 },
+                },
+                Failure::NoAnswer { .. } => Failure::Closed,
+                Failure::Closed => Failure::StillRunning { seconds: 20 },
+                Failure::StillRunning { .. } => Failure::Connection(io_error()),
+                Failure::Connection(_) => Failure::Malformed(proto::read_line(b"hello\n").unwrap_err()),
+                Failure::Malformed(_) => Failure::Unexpected,
+                Failure::Unexpected => Failure::Stdout(io_error()),
+                Failure::Stdout(_) => Failure::Stdin(io_error()),
+                Failure::Stdin(_) => Failure::StdinTooLong { limit: 48 * 1024 * 1024 },
+                Failure::StdinTooLong { .. } => Failure::StdinNotText,
+                Failure::StdinNotText => Failure::NoUser { account: account() },
+                Failure::NoUser { .. } => Failure::ControlInUser,
+                Failure::ControlInUser => Failure::GitRequest("the host is missing"),
+                Failure::GitRequest(_) => Failure::GitProtocol("http".to_owned()),
+                Failure::GitProtocol(_) => Failure::GitHost { host: "evil.example".to_owned(), account: account() },
+                Failure::GitHost { .. } => Failure::NoBlock { url: "https://login.example".to_owned() },
+                // These carry messages of other rooms, which are in files of their own.
+                Failure::NoBlock { .. } | Failure::Answered { .. } | Failure::Refused(_) => break,
+            };
+            examples.push(next);
+        }
+        examples
+    }
+
+    fn advice() -> Vec<Advice> {
+        let url = || "https://login.example.com/device".to_owned();
+        let mut examples = vec![Advice::OpenUrl];
+        while let Some(last) = examples.last() {
+            let next = match last {
+                Advice::OpenUrl => Advice::EnterCode,
+                Advice::EnterCode => Advice::PasteTooLong,
+                Advice::PasteTooLong => Advice::PasteNotText,
+                Advice::PasteNotText => Advice::WaitingForUrl { url: url() },
+                Advice::WaitingForUrl { .. } => {
+                    Advice::WaitingForCode { verification_uri: url(), user_code: "WDJB-MJHT".to_owned() }
+                }
+                Advice::WaitingForCode { .. } => break,
+            };
+            examples.push(next);
+        }
+        examples
+    }
+
+    #[test]
+    fn every_message_is_in_the_golden_file_with_its_status() {
+        let failures = failures().into_iter().filter_map(|failure| {
+            let message = failure.messages().pop()?;
+            Some(match failure {
+                // The server tells these too, with another status.
+                Failure::NoServer { fault: Some(_) } => format!("- {message}\n"),
+                failure => format!("{} {message}\n", failure.status()),
+            })
+        });
+        let examples: String = failures.chain(advice().iter().map(|advice| format!("- {advice}\n"))).collect();
+        // Some systems take shorter paths.
+        let examples = examples.replace("at most 103;", "at most 107;");
+        assert_eq!(examples, GOLDEN, "tests/golden/commands.txt");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Commands are clients of the control socket, but for `server`, `check`, `discover` and the help. Standard output
 //! carries what was asked for and nothing else; every message is a line on standard error.
 
+mod advice;
 mod auth;
 mod check;
 mod client;

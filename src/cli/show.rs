@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    advice::Advice,
     client::{LIMIT, ask},
     command::Arguments,
     failure::Failure,
@@ -70,9 +71,9 @@ fn tell_notice(notice: Notice, urls: bool) {
     match notice {
         Notice::Message { text } => output::tell(&text),
         Notice::Authorize { .. } | Notice::Device { .. } if !urls || !io::stderr().is_terminal() => {}
-        Notice::Authorize { url } => output::tell(&format!("waiting until authorised with URL {url}")),
+        Notice::Authorize { url } => output::tell(&Advice::WaitingForUrl { url }.to_string()),
         Notice::Device { verification_uri, verification_uri_complete: _, user_code } => {
-            output::tell(&format!("waiting until authorised with URL {verification_uri} and code {user_code}"));
+            output::tell(&Advice::WaitingForCode { verification_uri, user_code }.to_string());
         }
     }
 }

@@ -6,6 +6,8 @@
 pub mod advice;
 mod answer;
 pub mod authorization;
+#[cfg(test)]
+mod clauses;
 pub mod device;
 pub mod dump;
 mod failure;

@@ -20,6 +20,7 @@ use mio::{Events, Interest, Poll, Waker, event, net::UnixListener};
 use super::{
     control::Control,
     endpoint::Endpoint,
+    fault::Fault,
     hooks::Hooks,
     paths,
     proxy::ProxySettings,
@@ -322,7 +323,10 @@ impl<'a> EventLoop<'a> {
     fn prepare(&self) -> Result<Staged, Vec<String>> {
         let (config, warnings) = paths::read_checked(&self.config_path)?;
         let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners())?;
-        staged.listeners.register(self.poll.registry()).map_err(|error| vec![format!("redirect listener: {error}")])?;
+        staged
+            .listeners
+            .register(self.poll.registry())
+            .map_err(|error| vec![Fault::NotWatched { reason: error.to_string() }.into()])?;
         for warning in &warnings {
             self.log.write(Level::Warn, warning);
         }

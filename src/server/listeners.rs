@@ -11,7 +11,7 @@ use std::{
 
 use mio::{Interest, Registry, net::TcpListener};
 
-use super::{source::Source, tls::TlsAcceptor};
+use super::{fault::Fault, source::Source, tls::TlsAcceptor};
 use crate::{
     config::{Config, Listen},
     engine::Bound,
@@ -119,19 +119,21 @@ impl Listeners {
 }
 
 impl Port {
-    fn open(option: &str, setting: &str, present: Option<&Port>, next: &mut usize) -> Result<Port, String> {
+    fn open(option: &'static str, setting: &str, present: Option<&Port>, next: &mut usize) -> Result<Port, String> {
         if let Some(present) = present.filter(|present| present.setting == setting) {
             return Ok(present.clone());
         }
-        let (sockets, warning) = bind(setting).map_err(|error| format!("{option} {setting}: {}", clause(&error)))?;
+        let (sockets, other) = bind(setting).map_err(|error| fault(option, setting, &error))?;
         let number = sockets.first().and_then(|socket| socket.local_addr().ok()).map_or(0, |address| address.port());
         let mut numbered = Vec::with_capacity(sockets.len());
         for socket in sockets {
-            socket.set_nonblocking(true).map_err(|error| format!("{option} {setting}: {error}"))?;
+            socket.set_nonblocking(true).map_err(|error| fault(option, setting, &error))?;
             numbered.push((*next, Rc::new(TcpListener::from_std(socket))));
             *next += 1;
         }
-        let warning = warning.map(|warning| format!("{option} {setting}: {warning}"));
+        let warning = other.map(|other| {
+            Fault::OtherFamilyTaken { option, setting: setting.to_owned(), other: other.to_string() }.into()
+        });
         Ok(Port { setting: setting.to_owned(), number, sockets: numbered, warning, registered: false })
     }
 
@@ -166,14 +168,14 @@ fn acceptor(config: &Config, folder: &Path, present: Option<&Https>) -> Result<(
             Some(https) => Ok((https.tls.clone(), true)),
             None => TlsAcceptor::self_signed(user::host_name().as_deref()).map(|tls| (tls, true)),
         },
-        (Some(_), None) => Err("https_cert needs https_key".to_owned()),
-        (None, Some(_)) => Err("https_key needs https_cert".to_owned()),
+        (Some(_), None) => Err(Fault::CertificateWithoutKey.into()),
+        (None, Some(_)) => Err(Fault::KeyWithoutCertificate.into()),
     }
 }
 
-/// Listens at `HOST:PORT`, with a loopback host on both IP families where there are two. What went not quite right is
-/// a clause.
-fn bind(setting: &str) -> io::Result<(Vec<net::TcpListener>, Option<String>)> {
+/// Listens at `HOST:PORT`, with a loopback host on both IP families where there are two; and the address of the other
+/// family, where another program holds it.
+fn bind(setting: &str) -> io::Result<(Vec<net::TcpListener>, Option<SocketAddr>)> {
     let Some(first) = loopback(setting) else { return Ok((vec![net::TcpListener::bind(setting)?], None)) };
     let second = match first.ip() {
         IpAddr::V4(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -190,10 +192,7 @@ fn bind(setting: &str) -> io::Result<(Vec<net::TcpListener>, Option<String>)> {
                 unfit.push(socket);
             }
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                let other = SocketAddr::new(second, port);
-                let warning =
-                    format!("{other} is held by another program, which gets redirects that browsers send there");
-                return Ok((vec![socket], Some(warning)));
+                return Ok((vec![socket], Some(SocketAddr::new(second, port))));
             }
             // A machine with one IP family only.
             Err(_) => return Ok((vec![socket], None)),
@@ -215,13 +214,15 @@ fn loopback(setting: &str) -> Option<SocketAddr> {
     address.ip().is_loopback().then_some(address)
 }
 
-fn clause(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::AddrInUse => "another program holds this port".to_owned(),
-        ErrorKind::PermissionDenied => "this port is not for ordinary users; take one above 1023".to_owned(),
-        ErrorKind::AddrNotAvailable => "this machine does not have this address".to_owned(),
-        _ => error.to_string(),
-    }
+fn fault(option: &'static str, setting: &str, error: &io::Error) -> String {
+    let setting = setting.to_owned();
+    let fault = match error.kind() {
+        ErrorKind::AddrInUse => Fault::PortTaken { option, setting },
+        ErrorKind::PermissionDenied => Fault::PortReserved { option, setting },
+        ErrorKind::AddrNotAvailable => Fault::NoSuchAddress { option, setting },
+        _ => Fault::NotBound { option, setting, reason: error.to_string() },
+    };
+    fault.into()
 }
 
 #[cfg(test)]
@@ -262,15 +263,16 @@ mod tests {
     fn a_fixed_port_held_on_the_other_family_is_a_warning() {
         let Ok(holder) = net::TcpListener::bind("[::1]:0") else { return };
         let port = holder.local_addr().unwrap().port();
-        let Ok((sockets, warning)) = bind(&format!("127.0.0.1:{port}")) else { return };
+        let Ok((sockets, other)) = bind(&format!("127.0.0.1:{port}")) else { return };
         assert_eq!((sockets.len(), port_of(&sockets)), (1, port));
-        assert!(warning.unwrap().starts_with(&format!("[::1]:{port} is held")));
+        assert_eq!(other, Some(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port)));
     }
 
     #[test]
     fn a_taken_port_is_told_in_words() {
         let (sockets, _) = bind("127.0.0.1:0").unwrap();
         let error = bind(&format!("127.0.0.1:{}", port_of(&sockets))).unwrap_err();
-        assert_eq!(clause(&error), "another program holds this port");
+        let told = fault("http_listen", "localhost:1", &error);
+        assert_eq!(told, "http_listen localhost:1: another program holds this port; end it, or take another port");
     }
 }

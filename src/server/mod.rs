@@ -9,6 +9,7 @@ mod browser;
 mod control;
 pub mod endpoint;
 mod event_loop;
+mod fault;
 mod hooks;
 mod lines;
 mod listeners;
@@ -32,6 +33,7 @@ use std::{os::unix::net::UnixListener, path::PathBuf};
 
 use self::{
     event_loop::{EventLoop, Parts},
+    fault::Fault,
     listeners::Listeners,
     staging::Staged,
 };
@@ -115,13 +117,13 @@ impl Start {
             Ok(detached) => detached,
             Err(error) => {
                 self.socket.close();
-                return Err(vec![format!("the server could not detach: {error}")]);
+                return Err(vec![Fault::NotDetached { reason: error.to_string() }.into()]);
             }
         };
         match detached {
             Detached::Parent(Outcome::Ready) => Ok(()),
             Detached::Parent(Outcome::Failed(reason)) => Err(vec![reason]),
-            Detached::Parent(Outcome::Died(status)) => Err(vec![format!("the server ended at once: {status}")]),
+            Detached::Parent(Outcome::Died(status)) => Err(vec![Fault::Died { status: status.to_string() }.into()]),
             Detached::Child(readiness) => {
                 let log = Log::to_syslog(Level::from_verbosity(self.verbosity));
                 self.serve(log, Output::Null, Some(readiness))
@@ -148,7 +150,7 @@ impl Start {
             Ok(event_loop) => event_loop,
             Err(error) => {
                 socket.close();
-                let reason = format!("the server could not start: {error}");
+                let reason = String::from(Fault::NotStarted { reason: error.to_string() });
                 return match parent {
                     None => Err(vec![reason]),
                     Some(parent) => {
@@ -166,10 +168,10 @@ impl Start {
         socket.close();
         match end {
             Ok(ExitReason::Asked) => Ok(()),
-            Ok(ExitReason::Unsaved) => Err(vec!["the token state could not be saved".to_owned()]),
+            Ok(ExitReason::Unsaved) => Err(vec![Fault::Unsaved.into()]),
             Err(error) => {
                 log.write(Level::Error, &format!("the server stops: {error}"));
-                Err(vec![format!("the server stopped: {error}")])
+                Err(vec![Fault::Stopped { reason: error.to_string() }.into()])
             }
         }
     }

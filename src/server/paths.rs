@@ -1,13 +1,13 @@
 //! The configuration file: where it is, its text, and whether others can read what is secret in it.
 
 use std::{
-    fmt,
     fs::{self, File},
     io::{ErrorKind, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use super::fault::Fault;
 use crate::config::{self, ClientSecret, Config};
 
 /// Longest configuration that is read, in bytes: a thousand accounts have some hundred KiB.
@@ -39,22 +39,22 @@ pub fn read_checked(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
 
 /// Reads the text of the configuration at `path`. An error is one message for the user.
 fn read_config(path: &Path) -> Result<String, String> {
-    let named = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
+    let path = || path.to_owned();
     let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)) {
+    match File::open(path()).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(format!("no configuration file at {}: make one, or name one with -c", path.display()));
+            return Err(Fault::NoConfiguration { path: path() }.into());
         }
-        Err(error) => return Err(named(&error)),
+        Err(error) => return Err(Fault::Unreadable { path: path(), reason: error.to_string() }.into()),
         Ok(_) => {}
     }
     if bytes.len() as u64 > MAX_SIZE {
-        return Err(named(&"longer than 1 MiB, which no configuration is"));
+        return Err(Fault::TooLong { path: path() }.into());
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        named(&format_args!("line {line} is not UTF-8"))
+        Fault::NotText { path: path(), line }.into()
     })
 }
 
@@ -62,9 +62,7 @@ fn read_config(path: &Path) -> Result<String, String> {
 fn mode_warning(path: &Path, config: &Config) -> Option<String> {
     let secret = config.accounts.iter().any(|account| matches!(account.client_secret, ClientSecret::Text(_)));
     let mode = fs::metadata(path).ok()?.mode();
-    (secret && mode & OTHERS_READ != 0).then(|| {
-        format!("{0}: others can read this file and the client_secret in it; run: chmod 600 {0}", path.display())
-    })
+    (secret && mode & OTHERS_READ != 0).then(|| Fault::SecretShown { path: path.to_owned() }.into())
 }
 
 fn choose(option: Option<&Path>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, String> {
@@ -73,7 +71,7 @@ fn choose(option: Option<&Path>, xdg: Option<PathBuf>, home: Option<PathBuf>) ->
         (None, Some(xdg), _) => xdg,
         (None, None, Some(home)) => home.join(".config"),
         (None, None, None) => {
-            return Err("neither XDG_CONFIG_HOME nor HOME is set; name the configuration file with -c".to_owned());
+            return Err(Fault::NoFolder.into());
         }
     };
     Ok(folder.join("pizauth.conf"))

@@ -16,6 +16,7 @@ use rustls::{
 };
 use webpki_roots::TLS_SERVER_ROOTS;
 
+use super::fault::{Fault, PemFault};
 use crate::secret::Secret;
 
 /// Longest PEM file that is read, in bytes; a system's bundle of all authorities has a few hundred KiB.
@@ -35,7 +36,7 @@ pub fn load(ca_file: Option<&Path>, ssl_cert_file: Option<&Path>) -> Result<Root
     let mut further: Vec<TrustAnchor<'static>> = Vec::new();
     for (option, file) in [("ca_file", ca_file), ("SSL_CERT_FILE", ssl_cert_file)] {
         let Some(file) = file else { continue };
-        let anchors = anchors(file).map_err(|why| format!("{option} {}: {why}", file.display()))?;
+        let anchors = anchors(file).map_err(|fault| Fault::Pem { option, path: file.to_owned(), fault })?;
         for anchor in anchors {
             if !TLS_SERVER_ROOTS.contains(&anchor) && !further.contains(&anchor) {
                 further.push(anchor);
@@ -52,47 +53,47 @@ impl Roots {
     }
 }
 
-fn anchors(file: &Path) -> Result<Vec<TrustAnchor<'static>>, String> {
+fn anchors(file: &Path) -> Result<Vec<TrustAnchor<'static>>, PemFault> {
     let certificates = certificates(read_pem(file)?.expose())?;
     let mut store = RootCertStore::empty();
     match store.add_parsable_certificates(certificates) {
-        (0, _) => Err("none of its certificates can be used".to_owned()),
+        (0, _) => Err(PemFault::NoneUsable),
         (_, _) => Ok(store.roots),
     }
 }
 
 /// The certificates of a PEM file, at least one.
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(pem_fault)?;
     match certificates.is_empty() {
-        true if !pem.windows(11).any(|text| text == b"-----BEGIN ") => Err("not a PEM file".to_owned()),
-        true => Err("no certificate in it".to_owned()),
+        true if !pem.windows(11).any(|text| text == b"-----BEGIN ") => Err(PemFault::NotPem),
+        true => Err(PemFault::NoCertificate),
         false => Ok(certificates),
     }
 }
 
-/// What is wrong with a PEM file; never its text, which may be a key.
-pub(super) fn pem_fault(error: pem::Error) -> String {
+/// What is wrong with a PEM file.
+pub(super) fn pem_fault(error: pem::Error) -> PemFault {
     match error {
-        pem::Error::MissingSectionEnd { .. } => "a PEM section without its end".to_owned(),
-        pem::Error::IllegalSectionStart { .. } => "a damaged -----BEGIN line".to_owned(),
-        pem::Error::Base64Decode(_) => "a PEM section that is not base64".to_owned(),
-        pem::Error::NoItemsFound => "nothing of that kind in it".to_owned(),
-        _ => "damaged PEM".to_owned(),
+        pem::Error::MissingSectionEnd { .. } => PemFault::NoEnd,
+        pem::Error::IllegalSectionStart { .. } => PemFault::BadStart,
+        pem::Error::Base64Decode(_) => PemFault::NotBase64,
+        pem::Error::NoItemsFound => PemFault::Nothing,
+        _ => PemFault::Damaged,
     }
 }
 
 /// Reads a regular file of bounded size: a pipe or device would hold everything up.
-pub(super) fn read_pem(file: &Path) -> Result<Secret<Vec<u8>>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {}", super::wire::clause(&error));
+pub(super) fn read_pem(file: &Path) -> Result<Secret<Vec<u8>>, PemFault> {
+    let unreadable = |error: std::io::Error| PemFault::Unreadable(super::wire::clause(&error));
     if !fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err("not a regular file".to_owned());
+        return Err(PemFault::NotAFile);
     }
     let mut text = Vec::new();
     File::open(file).map_err(unreadable)?.take(MAX_PEM + 1).read_to_end(&mut text).map_err(unreadable)?;
     let text = Secret::new(text);
     match text.expose().len() as u64 > MAX_PEM {
-        true => Err("longer than 4 MiB".to_owned()),
+        true => Err(PemFault::TooLong),
         false => Ok(text),
     }
 }

@@ -24,7 +24,10 @@ use rustls::{
     server::{NoServerSessionStorage, ParsedCertificate},
 };
 
-use super::roots::{certificates, pem_fault, read_pem};
+use super::{
+    fault::{Fault, PemFault},
+    roots::{certificates, pem_fault, read_pem},
+};
 
 /// Life of a self-signed certificate: ten years.
 const LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -42,7 +45,7 @@ pub struct TlsAcceptor {
 impl TlsAcceptor {
     /// Makes a self-signed certificate for loopback and for `host_name`; its key exists in memory only.
     pub fn self_signed(host_name: Option<&str>) -> Result<TlsAcceptor, String> {
-        let fault = |error: rcgen::Error| format!("could not make a certificate: {error}");
+        let fault = |error: rcgen::Error| String::from(Fault::NoCertificate { reason: error.to_string() });
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fault)?;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut params = CertificateParams::default();
@@ -61,36 +64,35 @@ impl TlsAcceptor {
         let certificate = params.self_signed(&key).map_err(fault)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Self::new(vec![certificate.into()], key)
+            .map_err(|fault| Fault::NoCertificate { reason: fault.to_string() }.into())
     }
 
     /// Reads a certificate, with those that lead to its root, and its key from PEM files.
     ///
     /// The error names the option, the file and what is wrong with it.
     pub fn from_pem(https_cert: &Path, https_key: &Path) -> Result<TlsAcceptor, String> {
-        let in_cert = |why: String| format!("https_cert {}: {why}", https_cert.display());
-        let in_key = |why: String| format!("https_key {}: {why}", https_key.display());
+        let named = |option, path: &Path, fault| String::from(Fault::Pem { option, path: path.to_owned(), fault });
+        let in_cert = |fault| named("https_cert", https_cert, fault);
+        let in_key = |fault| named("https_key", https_key, fault);
         let chain = read_pem(https_cert).and_then(|pem| certificates(pem.expose())).map_err(in_cert)?;
         let key = read_pem(https_key).map_err(in_key)?;
         let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| match error {
-            rustls::pki_types::pem::Error::NoItemsFound => in_key("no private key in it".to_owned()),
+            rustls::pki_types::pem::Error::NoItemsFound => in_key(PemFault::NoKey),
             error => in_key(pem_fault(error)),
         })?;
-        default_provider()
-            .key_provider
-            .load_private_key(key.clone_key())
-            .map_err(|_| in_key("not a key that can be used (RSA, ECDSA P-256 or P-384, Ed25519)".to_owned()))?;
+        default_provider().key_provider.load_private_key(key.clone_key()).map_err(|_| in_key(PemFault::BadKey))?;
         Self::new(chain, key).map_err(in_cert)
     }
 
-    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, String> {
-        let Some(certificate) = chain.first().cloned() else { return Err("no certificate in it".to_owned()) };
-        ParsedCertificate::try_from(&certificate).map_err(|_| "not a certificate that can be used".to_owned())?;
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, PemFault> {
+        let Some(certificate) = chain.first().cloned() else { return Err(PemFault::NoCertificate) };
+        ParsedCertificate::try_from(&certificate).map_err(|_| PemFault::BadCertificate)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has the algorithms of TLS 1.2 and 1.3")
             .with_no_client_auth()
             .with_single_cert(chain, key)
-            .map_err(|_| "the certificate does not belong to the key".to_owned())?;
+            .map_err(|_| PemFault::OtherKey)?;
         // A browser comes once: nothing is kept for it to come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -48,7 +48,9 @@ impl fmt::Display for SocketError {
                 path.display(),
                 path.as_os_str().len()
             ),
-            Self::Stranger(path, uid) => write!(f, "the server at {} belongs to user {uid}", path.display()),
+            Self::Stranger(path, uid) => {
+                write!(f, "the server at {} belongs to user {uid}; set PIZAUTH_SOCKET to your own", path.display())
+            }
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
