@@ -39,7 +39,7 @@ use crate::{
         sandbox::Inherited,
         signal::Signals,
         socket::ControlSocket,
-        user,
+        user, wipe,
     },
 };
 
@@ -175,6 +175,7 @@ impl<'a> EventLoop<'a> {
                 self.engine.handle_timeout(now);
                 self.perform_effects(now);
             }
+            wipe::stack();
         }
     }
 

@@ -6,9 +6,11 @@ pub mod chromium;
 pub mod control;
 pub mod folder;
 pub mod http;
+pub mod memory;
 pub mod process;
 pub mod provider;
 pub mod server;
+
 pub mod tool;
 
 use std::{

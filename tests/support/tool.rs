@@ -28,7 +28,7 @@ pub fn is_asked_for(name: &str) -> bool {
 }
 
 #[track_caller]
-fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     assert!(env::var_os("CI").is_none_or(|value| value != "true"), "{reason}, and with CI=true nothing is skipped");
     println!("skipped: {reason}");
 }
