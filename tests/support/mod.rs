@@ -10,6 +10,7 @@ pub mod memory;
 pub mod process;
 pub mod provider;
 pub mod server;
+pub mod stranger;
 
 pub mod tool;
 
