@@ -11,7 +11,6 @@ pub mod process;
 pub mod provider;
 pub mod server;
 pub mod stranger;
-
 pub mod tool;
 
 use std::{
