@@ -48,8 +48,18 @@ struct UnderWay {
     ticket: Ticket,
     purpose: Purpose,
     owner: Owner,
+    /// What a renewal was sent with.
+    refresh_token: Option<Secret>,
+    sent: Time,
     /// When it is given up; it may still answer later.
     until: Option<Time>,
+}
+
+/// How a request ended.
+pub(super) struct Ending {
+    pub(super) outcome: Result<Reply, Broken>,
+    /// When it was sent: a token in the answer has lived since then at the most.
+    pub(super) sent: Time,
 }
 
 /// Who is interested in the outcome.
@@ -131,9 +141,14 @@ impl Calls {
         self.under_way.iter().filter(wanted).any(|call| call.purpose.brings_tokens())
     }
 
-    /// Whether a request with this account's refresh token is still somewhere on its way, given up or not.
-    fn is_renewing(&self, id: AccountId) -> bool {
-        self.under_way.iter().any(|call| matches!(call.purpose, Purpose::Renewal(owner, _) if owner == id))
+    /// Whether a request with this refresh token is still somewhere on its way, given up, abandoned or not. Without
+    /// one, whether the account's own request is.
+    fn is_renewing(&self, id: AccountId, refresh_token: Option<&Secret>) -> bool {
+        self.under_way.iter().any(|call| match (&call.refresh_token, refresh_token) {
+            (Some(sent), Some(refresh_token)) => sent == refresh_token,
+            (None, None) => matches!(call.purpose, Purpose::Renewal(owner, _) if owner == id),
+            (Some(_), None) | (None, Some(_)) => false,
+        })
     }
 
     /// Who waits for the outcome of a revocation: forgets a connection that is gone.
@@ -164,10 +179,13 @@ impl Engine {
             let Some(Queued { ticket, mut purpose }) = self.calls.queue.remove(position) else { return };
             self.complete(&mut purpose);
             let Some(call) = self.build_call(ticket, &purpose, now) else { continue };
+            let refresh_token = self.refresh_token_for(&purpose).cloned();
             self.calls.under_way.push(UnderWay {
                 ticket,
                 purpose,
                 owner: Owner::Account,
+                refresh_token,
+                sent: now.time,
                 until: Some(now.time + CALL_LIMIT),
             });
             self.effects.push_back(Effect::Call { ticket, call });
@@ -190,7 +208,8 @@ impl Engine {
             queue.into_iter().partition(|call| call.purpose.needs_secret_of() == Some(id));
         self.calls.queue = rest;
         for call in failed {
-            self.conclude_call(call.ticket, call.purpose, Err(broken.clone()), now);
+            let ending = Ending { outcome: Err(broken.clone()), sent: now.time };
+            self.conclude_call(call.ticket, call.purpose, ending, now);
         }
     }
 
@@ -225,13 +244,14 @@ impl Engine {
         {
             call.until = None;
             let abandoned = matches!(call.owner, Owner::Abandoned(_));
-            let (ticket, purpose) = (call.ticket, call.purpose.clone());
+            let (ticket, purpose, sent) = (call.ticket, call.purpose.clone(), call.sent);
             if let Purpose::Revocation(revocation) = &mut call.purpose {
                 revocation.conn = None;
             }
             if !abandoned {
                 let detail = format!("no answer within {} s", CALL_LIMIT.as_secs());
-                self.conclude_call(ticket, purpose, Err(Broken { stage: Stage::Sent, detail }), now);
+                let outcome = Err(Broken { stage: Stage::Sent, detail });
+                self.conclude_call(ticket, purpose, Ending { outcome, sent }, now);
             }
         }
     }
@@ -244,30 +264,36 @@ impl Engine {
         let call = self.calls.under_way.swap_remove(position);
         match call.owner {
             Owner::Abandoned(settings) => self.revoke_late_tokens(&call.purpose, settings, outcome, now),
-            Owner::Account if call.until.is_none() => self.on_late_answer(&call.purpose, outcome, now),
-            Owner::Account => self.conclude_call(ticket, call.purpose, outcome, now),
+            Owner::Account if call.until.is_none() => {
+                self.on_late_answer(&call.purpose, Ending { outcome, sent: call.sent }, now);
+            }
+            Owner::Account => {
+                self.conclude_call(ticket, call.purpose, Ending { outcome, sent: call.sent }, now);
+            }
         }
     }
 
     /// Hands an outcome to the machine that waits for it.
-    fn conclude_call(&mut self, ticket: Ticket, purpose: Purpose, outcome: Result<Reply, Broken>, now: Now) {
+    fn conclude_call(&mut self, ticket: Ticket, purpose: Purpose, ending: Ending, now: Now) {
         let index = purpose.account().and_then(|id| self.index_of(id));
         match (purpose, index) {
-            (Purpose::Revocation(revocation), _) => self.on_revocation_answer(*revocation, outcome, now),
-            (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ticket, outcome, now),
-            (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ticket, outcome, now),
-            (Purpose::DeviceAuthorization(_), Some(index)) => self.on_device_answer(index, ticket, outcome, now),
-            (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ticket, outcome, now),
+            (Purpose::Revocation(revocation), _) => self.on_revocation_answer(*revocation, ending.outcome, now),
+            (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ticket, ending, now),
+            (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ticket, ending, now),
+            (Purpose::DeviceAuthorization(_), Some(index)) => {
+                self.on_device_answer(index, ticket, ending.outcome, now);
+            }
+            (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ticket, ending, now),
             (Purpose::Exchange(_) | Purpose::Renewal(..), None) => {}
             (Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_), None) => {}
         }
     }
 
     /// An answer came after its request was given up: tokens in it are still worth having, unless there are newer.
-    fn on_late_answer(&mut self, purpose: &Purpose, outcome: Result<Reply, Broken>, now: Now) {
+    fn on_late_answer(&mut self, purpose: &Purpose, ending: Ending, now: Now) {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let settings = Rc::clone(&self.accounts[index].settings);
-        let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) else { return };
+        let Some(tokens) = tokens_of(&settings, purpose, &ending.outcome, now) else { return };
         let account = &self.accounts[index];
         let wanted = match purpose {
             Purpose::Renewal(_, generation) => account.generation == *generation,
@@ -277,8 +303,8 @@ impl Engine {
         };
         self.log(Level::Info, format!("{}: late answer to a token request", self.accounts[index].name()));
         match (wanted, purpose) {
-            (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, now),
-            (true, _) => self.install_authorized(index, tokens, now),
+            (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, ending.sent, now),
+            (true, _) => self.install_authorized(index, tokens, ending.sent, now),
             (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(purpose, settings, tokens),
             // Some providers end a client's every grant with one of them, and so the newer one too.
             (false, _) => {}
@@ -420,13 +446,13 @@ impl Engine {
                     return None;
                 }
                 let paused = self.paused_until(&settings.token_uri, now.time);
-                let busy = self.calls.is_renewing(*id);
+                let refresh_token = self.refresh_token_for(purpose);
+                let busy = self.calls.is_renewing(*id, refresh_token);
                 if let Some(until) = paused.or(busy.then(|| now.time + account.retry())) {
                     let index = self.index_of(*id)?;
                     self.postpone_renewal(index, until, now);
                     return None;
                 }
-                let refresh_token = account.token.as_ref().and_then(|token| token.refresh_token.as_ref());
                 match (refresh_token, settings.grant) {
                     (Some(refresh_token), _) => {
                         Some(token::request(settings, secret, TokenGrant::RefreshToken(refresh_token)))
@@ -448,6 +474,12 @@ impl Engine {
                 Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
             },
         }
+    }
+
+    /// The refresh token that a renewal presents.
+    fn refresh_token_for(&self, purpose: &Purpose) -> Option<&Secret> {
+        let Purpose::Renewal(id, _) = purpose else { return None };
+        self.accounts[self.index_of(*id)?].token.as_ref()?.refresh_token.as_ref()
     }
 
     /// Reads what a token endpoint answered for an account.

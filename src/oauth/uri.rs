@@ -3,10 +3,8 @@
 //! The one reader of URIs for the configuration, the redirect listener and provider metadata. Nothing is decoded,
 //! completed or put into another form: a redirect URI must stay byte for byte what the provider has on record.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use core::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt;
 
 /// The parts of an absolute http or https URI without fragment, as they were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

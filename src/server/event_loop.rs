@@ -37,6 +37,7 @@ use crate::{
         process::Output,
         random,
         sandbox::Inherited,
+        save_mark::SaveMark,
         signal::Signals,
         socket::ControlSocket,
         user, wipe,
@@ -135,7 +136,7 @@ impl<'a> EventLoop<'a> {
             engine: Engine::new(staged.config, bound, Box::new(random)),
             control,
             redirect: Redirect::new(staged.listeners, caps.1),
-            hooks: Hooks::new(inherited, output),
+            hooks: Hooks::new(inherited, output, SaveMark::new(socket.place().save_mark())),
             endpoint,
             proxies,
             answers,
@@ -251,7 +252,7 @@ impl<'a> EventLoop<'a> {
         let (registry, events) = (self.poll.registry(), &mut self.events);
         self.control.expire(registry, now, &self.log, events);
         self.redirect.expire(registry, now, &self.log, events);
-        self.hooks.expire(now, &self.log, events);
+        self.hooks.expire(registry, now, &self.log, events);
         if self.touch_at <= now {
             self.touch_at = now + TOUCH;
             if let Err(error) = self.socket.touch() {
@@ -289,7 +290,7 @@ impl<'a> EventLoop<'a> {
                 });
             }
             Effect::Run { ticket, run } => self.hooks.run(ticket, run, registry, now, &self.log, later),
-            Effect::Kill { ticket } => self.hooks.kill(ticket, now, &self.log),
+            Effect::Kill { ticket } => self.hooks.kill(ticket, now, &self.log, later),
             Effect::Stage { ticket } => self.stage(ticket),
             Effect::Adopt { ticket } => self.adopt(ticket, now),
             Effect::Discard { ticket } => {

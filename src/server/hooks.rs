@@ -23,7 +23,7 @@ use std::{
 use mio::{Interest, Registry};
 use zeroize::Zeroize;
 
-use super::{outbox::Outbox, source::Source};
+use super::{outbox::Outbox, postponed::Postponed, source::Source};
 use crate::{
     engine::{ChildEnd, Event, Hook, Run, Ticket, Time},
     secret::Secret,
@@ -31,6 +31,7 @@ use crate::{
         log::{Level, Log},
         process::{self, Input, Output, Running, Signal, Spawn},
         sandbox::Inherited,
+        save_mark::SaveMark,
     },
 };
 
@@ -49,6 +50,8 @@ pub(super) struct Hooks {
     inherited: Inherited,
     /// Where output goes that is not kept.
     output: Output,
+    mark: SaveMark,
+    postponed: Postponed,
 }
 
 struct Child {
@@ -70,12 +73,13 @@ enum Phase {
 }
 
 impl Hooks {
-    /// No children yet. They get the limits of `inherited`, and print to `output` what is not kept.
-    pub(super) fn new(inherited: Inherited, output: Output) -> Self {
-        Self { children: Vec::new(), inherited, output }
+    /// No children yet. They get the limits of `inherited`, and print to `output` what is not kept; a save is marked
+    /// by `mark`.
+    pub(super) fn new(inherited: Inherited, output: Output, mark: SaveMark) -> Self {
+        Self { children: Vec::new(), inherited, output, mark, postponed: Postponed::default() }
     }
 
-    /// Starts a hook. Where that fails, the end joins `events`.
+    /// Starts a hook, as soon as no earlier server's save is in its way. Where that fails, the end joins `events`.
     pub(super) fn run(
         &mut self,
         ticket: Ticket,
@@ -85,6 +89,10 @@ impl Hooks {
         log: &Log,
         events: &mut VecDeque<Event>,
     ) {
+        if Postponed::must_wait(&run, &self.mark) {
+            log.write(Level::Info, &format!("{}: waits for the persist_cmd of an earlier server", run.hook));
+            return self.postponed.push(ticket, run, now);
+        }
         let slot = self.children.iter().position(Option::is_none).unwrap_or(self.children.len());
         match self.start(slot, ticket, run, registry, now, log) {
             Ok(child) if slot < self.children.len() => self.children[slot] = Some(child),
@@ -94,7 +102,7 @@ impl Hooks {
     }
 
     fn start(
-        &self,
+        &mut self,
         slot: usize,
         ticket: Ticket,
         run: Run,
@@ -119,6 +127,11 @@ impl Hooks {
             return Err(error.to_string());
         }
         log.write(Level::Debug, &format!("{}: started as process {}", run.hook, running.child.id()));
+        if run.hook == Hook::Persist {
+            // Before it gets anything: a server that is killed here leaves a command that has nothing to save.
+            let marked = self.mark.set(running.child.id());
+            marked.unwrap_or_else(|error| log.write(Level::Warn, &format!("a save could not be marked: {error}")));
+        }
         let mut input = Outbox::default();
         if let Some(stdin) = &run.stdin {
             input.push(stdin.expose().as_bytes());
@@ -153,8 +166,9 @@ impl Hooks {
         }
     }
 
-    /// Ends a hook's process group.
-    pub(super) fn kill(&mut self, ticket: Ticket, now: Time, log: &Log) {
+    /// Ends a hook's process group. The end of one that has not been started joins `events`.
+    pub(super) fn kill(&mut self, ticket: Ticket, now: Time, log: &Log, events: &mut VecDeque<Event>) {
+        events.extend(self.postponed.kill(ticket));
         let child = self.children.iter_mut().flatten().find(|child| child.ticket == ticket);
         if let Some(child) = child.filter(|child| matches!(child.phase, Phase::Running { .. })) {
             log.write(Level::Debug, &format!("{}: not needed any more", child.hook));
@@ -164,11 +178,15 @@ impl Hooks {
 
     /// The next deadline and what it is for.
     pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
-        self.children.iter().flatten().filter_map(Child::deadline).map(|at| (at, "a hook")).min()
+        let children = self.children.iter().flatten().filter_map(Child::deadline).map(|at| (at, "a hook"));
+        children.chain(self.postponed.deadline()).min()
     }
 
     /// Does what is due.
-    pub(super) fn expire(&mut self, now: Time, log: &Log, events: &mut VecDeque<Event>) {
+    pub(super) fn expire(&mut self, registry: &Registry, now: Time, log: &Log, events: &mut VecDeque<Event>) {
+        for (ticket, run) in self.postponed.take_due(&self.mark, now) {
+            self.run(ticket, run, registry, now, log, events);
+        }
         for slot in 0..self.children.len() {
             let Some(Some(child)) = self.children.get_mut(slot) else { continue };
             if child.deadline().is_some_and(|at| at <= now) {
@@ -198,6 +216,7 @@ impl Hooks {
         for child in self.doomed() {
             process::kill_group(child.running.child.id(), Signal::Kill);
         }
+        self.mark.clear();
     }
 
     fn doomed(&mut self) -> impl Iterator<Item = &mut Child> {
@@ -220,6 +239,9 @@ impl Hooks {
         let Some(child) = place.take_if(|child| child.is_over()) else { return };
         let ticket = child.ticket;
         let hook = child.hook;
+        if hook == Hook::Persist {
+            self.mark.clear();
+        }
         let end = child.into_end();
         if let ChildEnd::Exited { status, .. } = &end {
             log.write(Level::Debug, &format!("{hook}: ended with status {status}"));
@@ -345,6 +367,12 @@ fn status_of(status: ExitStatus) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        os::unix::process::CommandExt,
+        process::Command,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
     use mio::{Events, Poll};
 
     use super::*;
@@ -360,14 +388,18 @@ mod tests {
     }
 
     impl Room {
-        fn running(run: Run) -> Room {
-            let mut room = Room {
+        fn new() -> Room {
+            Room {
                 poll: Poll::new().unwrap(),
-                hooks: Hooks::new(sandbox::harden(), Output::Null),
+                hooks: Hooks::new(sandbox::harden(), Output::Null, SaveMark::new(mark_of_its_own())),
                 log: Log::to_stderr(Level::Error),
                 events: VecDeque::new(),
                 now: Time::default(),
-            };
+            }
+        }
+
+        fn running(run: Run) -> Room {
+            let mut room = Room::new();
             room.hooks.run(Ticket(1), run, room.poll.registry(), room.now, &room.log, &mut room.events);
             room
         }
@@ -384,7 +416,7 @@ mod tests {
                 }
             }
             self.hooks.reap(self.now, &self.log, &mut self.events);
-            self.hooks.expire(self.now, &self.log, &mut self.events);
+            self.hooks.expire(self.poll.registry(), self.now, &self.log, &mut self.events);
         }
 
         /// Turns until the hook is over, and tells how.
@@ -409,6 +441,12 @@ mod tests {
         fn advance_to_deadline(&mut self) {
             self.now = self.hooks.deadline().unwrap().0;
         }
+    }
+
+    fn mark_of_its_own() -> std::path::PathBuf {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        std::env::temp_dir().join(format!("pizauth-save-{}-{count}", std::process::id()))
     }
 
     fn run(command: &str) -> Run {
@@ -479,11 +517,40 @@ mod tests {
     fn a_hook_that_is_not_needed_any_more_is_ended() {
         let mut room = Room::running(Run { limit: None, ..run("sleep 600") });
         assert_eq!(room.hooks.deadline(), None);
-        room.hooks.kill(Ticket(2), room.now, &room.log);
+        room.hooks.kill(Ticket(2), room.now, &room.log, &mut room.events);
         assert_eq!(room.hooks.deadline(), None);
-        room.hooks.kill(Ticket(1), room.now, &room.log);
+        room.hooks.kill(Ticket(1), room.now, &room.log, &mut room.events);
         room.advance_to_deadline();
         assert_eq!(room.end(), ChildEnd::Killed);
+    }
+
+    #[test]
+    fn a_save_waits_for_that_of_an_earlier_server() {
+        for (name, is_needed) in [("until it ends", true), ("and is not needed any more", false)] {
+            let mut earlier = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+            let mut room = Room::new();
+            let path = mark_of_its_own();
+            room.hooks.mark = SaveMark::new(path.clone());
+            let mut mark = SaveMark::new(path);
+            mark.set(earlier.id()).unwrap();
+            room.hooks.run(Ticket(1), run("echo"), room.poll.registry(), room.now, &room.log, &mut room.events);
+            for _ in 0..3 {
+                room.advance_to_deadline();
+                room.turn();
+                assert!(room.hooks.children.is_empty() && room.events.is_empty(), "{name}");
+            }
+            if !is_needed {
+                room.hooks.kill(Ticket(1), room.now, &room.log, &mut room.events);
+                assert_eq!(room.end(), ChildEnd::Killed, "{name}");
+            }
+            earlier.kill().unwrap();
+            earlier.wait().unwrap();
+            if is_needed {
+                room.advance_to_deadline();
+                assert_eq!(room.end(), exited(0, "\n"), "{name}");
+            }
+            mark.clear();
+        }
     }
 
     #[test]

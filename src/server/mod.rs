@@ -17,6 +17,7 @@ mod page;
 pub mod paths;
 #[cfg(test)]
 mod pki;
+mod postponed;
 pub mod proxy;
 mod redirect;
 pub mod request_head;

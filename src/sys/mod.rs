@@ -15,6 +15,7 @@ pub mod poll;
 pub mod process;
 pub mod random;
 pub mod sandbox;
+pub mod save_mark;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

@@ -146,8 +146,17 @@ impl Place {
 
     /// The lock's path: beside the socket, so that two sockets in one folder are two servers.
     pub fn lock(&self) -> PathBuf {
+        self.beside(".lock")
+    }
+
+    /// The path of the mark of a save that runs.
+    pub fn save_mark(&self) -> PathBuf {
+        self.beside(".saving")
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
         let mut path = self.socket().into_os_string();
-        path.push(".lock");
+        path.push(ending);
         path.into()
     }
 

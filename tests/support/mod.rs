@@ -6,11 +6,14 @@ pub mod chromium;
 pub mod control;
 pub mod folder;
 pub mod http;
+pub mod mail;
 pub mod memory;
+pub mod person;
 pub mod process;
 pub mod provider;
 pub mod server;
 pub mod stranger;
+pub mod tls;
 pub mod tool;
 
 use std::{

@@ -11,8 +11,8 @@ use crate::{
 fn many(count: usize) -> Sim {
     let names: Vec<String> = (0..count).map(|number| format!("a{number:03}")).collect();
     let mut sim = Sim::new(names.iter().map(|name| account(name)).collect());
-    for name in names {
-        sim.authorize(&name, &tokens(1, 3600));
+    for (number, name) in (1000..).zip(names) {
+        sim.authorize(&name, &tokens(number, 3600));
     }
     sim
 }
@@ -77,6 +77,21 @@ fn what_a_request_brings_after_revoke_is_revoked() {
         let show = sim.show("work");
         assert_eq!(sim.reason(show), Reason::Authorize, "{name}");
     }
+}
+
+#[test]
+fn a_refresh_token_in_flight_is_not_sent_again_though_its_account_was_changed_and_changed_back() {
+    let mut sim = Sim::authorized();
+    let dump = sim.dump();
+    sim.refresh("work", None);
+    sim.reload(config(vec![Account { client_id: "x".to_owned(), ..account("work") }]), bound(1234));
+    sim.reload(config(vec![account("work")]), bound(1234));
+    sim.restore(&dump);
+    sim.refresh("work", None);
+    assert_eq!(sim.purposes(), ["refresh_token"]);
+    sim.answer_call(503, "");
+    sim.sleep(secs(41));
+    assert_eq!(sim.purposes(), ["refresh_token"]);
 }
 
 #[test]

@@ -85,6 +85,18 @@ fn a_restart_shortly_after_boot_keeps_the_time_of_the_refresh() {
 }
 
 #[test]
+fn a_token_lives_from_the_moment_it_was_asked_for() {
+    let mut sim = Sim::authorized();
+    sim.refresh("work", None);
+    sim.suspend(secs(10_000));
+    sim.answer_call(200, &tokens(2, 3600));
+    let show = sim.show("work");
+    assert_eq!(sim.reason(show), Reason::Temporary, "the answer waited in the socket for hours");
+    sim.sleep(secs(5));
+    assert_eq!(refresh_token_sent(&sim).as_deref(), Some("refresh-2"));
+}
+
+#[test]
 fn a_refresh_comes_by_itself_and_rotates() {
     let mut sim = Sim::authorized();
     sim.sleep(secs(3510));
@@ -201,8 +213,8 @@ fn a_long_refresh_retry_stays_what_it_is() {
 fn a_retry_after_holds_for_every_account_of_the_endpoint() {
     let elsewhere = Account { token_uri: "https://b.example/token".to_owned(), ..account("elsewhere") };
     let mut sim = Sim::new(vec![account("a"), account("b"), elsewhere]);
-    for name in ["a", "b", "elsewhere"] {
-        sim.authorize(name, &tokens(1, 3600));
+    for (name, number) in [("a", 11), ("b", 12), ("elsewhere", 13)] {
+        sim.authorize(name, &tokens(number, 3600));
     }
     let until = sim.now.wall + secs(600);
     let waiting = sim.refresh("b", Some(900));
@@ -236,7 +248,7 @@ fn a_retry_after_reaches_who_waits_for_its_turn() {
     let accounts: Vec<_> = (0..40).map(|number| account(&format!("a{number:02}"))).collect();
     let mut sim = Sim::new(accounts);
     for number in 0..40 {
-        sim.authorize(&format!("a{number:02}"), &tokens(1, 3600));
+        sim.authorize(&format!("a{number:02}"), &tokens(number, 3600));
     }
     let waiting: Vec<_> = (0..40).map(|number| sim.refresh(&format!("a{number:02}"), Some(60))).collect();
     assert_eq!(sim.calls.len(), 32);
