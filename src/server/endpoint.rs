@@ -34,6 +34,7 @@ use super::{
 use crate::{
     oauth::{Broken, Call, MAX_BODY, Reply, Stage},
     secret::Secret,
+    sys::wipe,
 };
 
 /// Time for one request, from look-up to the last byte of the answer.
@@ -88,6 +89,7 @@ impl Endpoint {
             let result = endpoint.perform(&call, &answer.sent);
             // The secrets in it are wiped before anybody learns that the call is over.
             drop((endpoint, call));
+            wipe::stack();
             answer.give(result);
         };
         // An error here is told by the closure's drop.

@@ -41,7 +41,7 @@ use crate::{
         save_mark::SaveMark,
         signal::Signals,
         socket::ControlSocket,
-        user,
+        user, wipe,
     },
 };
 
@@ -177,6 +177,7 @@ impl<'a> EventLoop<'a> {
                 self.engine.handle_timeout(now);
                 self.perform_effects(now);
             }
+            wipe::stack();
         }
     }
 

@@ -1,4 +1,5 @@
 //! What the daemon gives up, so that its memory stays its own: core files, tracing, and on OpenBSD most system calls.
+//! And what it came with and does not hand on to its children.
 //!
 //! Standard streams that were closed at start need no care here: Rust opens them on /dev/null before `main`.
 
@@ -9,6 +10,9 @@ use super::check;
 
 /// Open files wanted: every client and browser connection is one.
 const OPEN_FILES: libc::rlim_t = 4096;
+
+/// Descriptors that are looked for among those that the process came with: more than any shell or manager leaves open.
+const INHERITED_FILES: libc::rlim_t = 65_536;
 
 /// The limits and the umask that the process came with. Children get them back.
 #[derive(Clone, Copy)]
@@ -31,7 +35,8 @@ impl Inherited {
     }
 }
 
-/// Sets umask 077, forbids core files and tracing by other processes of the user, and raises the limit of open files.
+/// Sets umask 077, forbids core files and tracing by other processes of the user, raises the limit of open files, and
+/// keeps descriptors that whoever started this process left open away from children.
 ///
 /// What the system does not allow is left as it is. To be called once, before anything is created.
 pub fn harden() -> Inherited {
@@ -49,7 +54,21 @@ pub fn harden() -> Inherited {
         libc::setrlimit(libc::RLIMIT_NOFILE, &open_files);
     }
     forbid_tracing();
+    keep_files(inherited.open_files.rlim_cur.min(INHERITED_FILES));
     inherited
+}
+
+/// Marks the descriptors below `end`, the standard ones excepted, as not for children.
+fn keep_files(end: libc::rlim_t) {
+    for file in 3..libc::c_int::try_from(end).unwrap_or(libc::c_int::MAX) {
+        // SAFETY: the calls take numbers only; where no file is open, they change nothing.
+        unsafe {
+            let flags = libc::fcntl(file, libc::F_GETFD);
+            if flags != -1 {
+                libc::fcntl(file, libc::F_SETFD, flags | libc::FD_CLOEXEC);
+            }
+        }
+    }
 }
 
 /// How many files this process may have open.

@@ -1,6 +1,12 @@
-//! An allocator that wipes what is freed, so that no library's buffer leaves a token behind.
+//! Wiping of memory that was given back: an allocator that wipes what is freed, and the same for the stack, so that no
+//! library's buffer leaves a token behind.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint;
+use std::mem::MaybeUninit;
+
+/// Depth to which the stack is wiped, in bytes: some times what the deepest calls were seen to use.
+const DEPTH: usize = 64 * 1024;
 
 /// The system's allocator, with every block overwritten by zeros before it goes back.
 pub struct WipingAllocator;
@@ -39,6 +45,17 @@ unsafe impl GlobalAlloc for WipingAllocator {
             new
         }
     }
+}
+
+/// Overwrites what the calls that the caller has made left on the stack: SHA-256, for one, copies what it reads there.
+///
+/// To be called where no call is under way that the memory could belong to, so from the end of a loop or of a thread.
+#[inline(never)]
+pub fn stack() {
+    let mut below = [const { MaybeUninit::<u8>::uninit() }; DEPTH];
+    // SAFETY: the array is as long as that, and whatever is written to it is valid.
+    unsafe { wipe(below.as_mut_ptr().cast(), DEPTH) };
+    hint::black_box(&mut below);
 }
 
 /// Overwrites `size` bytes at `block` with zeros by volatile writes, which the compiler must keep: by words, since

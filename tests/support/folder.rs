@@ -20,8 +20,13 @@ pub struct Folder {
 impl Folder {
     /// Makes a new folder that nobody else has.
     pub fn new() -> Folder {
+        Folder::new_in(&std::env::temp_dir())
+    }
+
+    /// Makes a new folder in `base`.
+    pub fn new_in(base: &Path) -> Folder {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let base = fs::canonicalize(std::env::temp_dir()).expect("no temporary folder");
+        let base = fs::canonicalize(base).expect("no temporary folder");
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.subsec_nanos());

@@ -7,10 +7,12 @@ pub mod control;
 pub mod folder;
 pub mod http;
 pub mod mail;
+pub mod memory;
 pub mod person;
 pub mod process;
 pub mod provider;
 pub mod server;
+pub mod stranger;
 pub mod tls;
 pub mod tool;
 
