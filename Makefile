@@ -13,9 +13,9 @@ BINDIR ?= ${PREFIX}/bin
 MANDIR ?=
 EXAMPLEDIR ?= ${PREFIX}/share/examples/pizauth
 DOCDIR ?= ${PREFIX}/share/doc/pizauth
-BASHDIR ?= ${PREFIX}/share/bash-completion/completions
-ZSHDIR ?= ${PREFIX}/share/zsh/site-functions
-FISHDIR ?= ${PREFIX}/share/fish/vendor_completions.d
+BASHCOMPDIR ?= ${PREFIX}/share/bash-completion/completions
+ZSHCOMPDIR ?= ${PREFIX}/share/zsh/site-functions
+FISHCOMPDIR ?= ${PREFIX}/share/fish/vendor_completions.d
 SYSTEMDDIR ?= ${PREFIX}/lib/systemd/user
 LAUNCHDDIR ?= ${HOME}/Library/LaunchAgents
 # Where it is empty: PREFIX/etc/rc.d on FreeBSD, /etc/rc.d on NetBSD and OpenBSD.
@@ -27,7 +27,7 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 
 INSTALL = DESTDIR='${DESTDIR}' PREFIX='${PREFIX}' BINDIR='${BINDIR}' MANDIR='${MANDIR}' EXAMPLEDIR='${EXAMPLEDIR}' \
-	DOCDIR='${DOCDIR}' BASHDIR='${BASHDIR}' ZSHDIR='${ZSHDIR}' FISHDIR='${FISHDIR}' SYSTEMDDIR='${SYSTEMDDIR}' \
+	DOCDIR='${DOCDIR}' BASHCOMPDIR='${BASHCOMPDIR}' ZSHCOMPDIR='${ZSHCOMPDIR}' FISHCOMPDIR='${FISHCOMPDIR}' SYSTEMDDIR='${SYSTEMDDIR}' \
 	LAUNCHDDIR='${LAUNCHDDIR}' RCDIR='${RCDIR}' RCSYSTEM='${RCSYSTEM}' CARGO_TARGET_DIR='${CARGO_TARGET_DIR}' \
 	sh conf/install.sh
 

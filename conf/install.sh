@@ -28,9 +28,9 @@ each_file() {
 	"$@" 755 "$CARGO_TARGET_DIR/release/pizauth" "$BINDIR/pizauth"
 	"$@" 644 man/pizauth.1 "$MANDIR/man1/pizauth.1"
 	"$@" 644 man/pizauth.conf.5 "$MANDIR/man5/pizauth.conf.5"
-	"$@" 644 conf/completions/pizauth.bash "$BASHDIR/pizauth"
-	"$@" 644 conf/completions/_pizauth "$ZSHDIR/_pizauth"
-	"$@" 644 conf/completions/pizauth.fish "$FISHDIR/pizauth.fish"
+	"$@" 644 conf/completions/pizauth.bash "$BASHCOMPDIR/pizauth"
+	"$@" 644 conf/completions/_pizauth "$ZSHCOMPDIR/_pizauth"
+	"$@" 644 conf/completions/pizauth.fish "$FISHCOMPDIR/pizauth.fish"
 	for file in README.md CHANGES.md SECURITY.md LICENSE-MIT LICENSE-APACHE; do
 		"$@" 644 "$file" "$DOCDIR/$file"
 	done
