@@ -3,6 +3,7 @@
 #   make && make install        build for release, then copy into PREFIX; install itself never builds
 #   make test                   every test; demo shows pizauth at work in a few seconds
 #   make lint                   formatting, clippy, documentation, man pages, shell scripts
+#   make simulate               months of simulated life; SEEDS=n says in how many worlds
 #
 # For a package: make DESTDIR=STAGING PREFIX=/usr install, and then install-systemd, install-rc or install-launchd as
 # the system wants it.
@@ -23,6 +24,7 @@ RCDIR ?=
 # freebsd, netbsd or openbsd: whose script install-rc takes. Empty: this system's.
 RCSYSTEM ?=
 DESTDIR ?=
+SEEDS ?= 20000
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 
@@ -79,6 +81,10 @@ uninstall:
 clean:
 	${CARGO} clean
 
+# Months of the daemon's life in so many worlds as SEEDS says.
+simulate:
+	SEEDS=${SEEDS} ${CARGO} test --release --locked --test simulate -- --nocapture
+
 # Executables for FreeBSD, NetBSD, OpenBSD and macOS; cross-check stops after the type check.
 cross:
 	sh tests/cross.sh link
@@ -99,4 +105,4 @@ readme:
 	${CARGO} test --locked --test readme
 
 .PHONY: all test demo check lint lint-man lint-sh install install-systemd install-launchd install-rc uninstall clean \
-	cross cross-check msrv vendor readme
+	simulate cross cross-check msrv vendor readme

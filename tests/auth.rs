@@ -194,3 +194,32 @@ fn an_interrupt_puts_the_terminal_back() {
     assert!(!child.wait().unwrap().success());
     assert_eq!(modes(&program), before);
 }
+
+#[test]
+fn in_the_background_it_is_not_stopped_by_what_is_typed() {
+    let server = Server::start("background");
+    let (mut person, program) = terminal();
+    let before = modes(&program);
+    // A shell with jobs keeps the foreground for itself.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-m", "-c", "\"$0\" auth work & wait $!", env!("CARGO_BIN_EXE_pizauth")]);
+    shell.env("PIZAUTH_SOCKET", server.folder.join("pizauth.sock"));
+    let mut child = start_on(&program, shell);
+    read_until(&mut person, URL);
+    person.write_all(b"for somebody else\n").unwrap();
+    thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(modes(&program), before);
+    let mut paste = UnixStream::connect(server.folder.join("pizauth.sock")).unwrap();
+    let text = "code=ok&state=s".into();
+    paste.write_all(pizauth::proto::write_request(&Request::Paste { account: "work".into(), text }).expose()).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(std::time::Instant::now() < deadline, "it hangs");
+        thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(server.all_pasted(), ["code=ok&state=s"]);
+}

@@ -3,6 +3,8 @@
 //! The desktop's keyring and the macOS keychain cannot be had in a test; small stand-ins take their place, so that the
 //! scripts' own steps are held.
 
+mod support;
+
 use std::{
     env, fs,
     io::Write,
@@ -83,11 +85,7 @@ impl Home {
     /// `None`, and a word about it, where a tool is not installed.
     fn with(name: &str, tools: &[&str]) -> Option<Home> {
         for tool in tools {
-            let path = env::var_os("PATH").unwrap_or_default();
-            if !env::split_paths(&path).any(|folder| folder.join(tool).exists()) {
-                println!("skipped: no {tool}");
-                return None;
-            }
+            support::tool::find(tool)?;
         }
         // Short, since gpg-agent has a socket below it.
         let folder = env::temp_dir().join(format!("pz-{name}-{}", std::process::id()));

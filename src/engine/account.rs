@@ -17,7 +17,8 @@
 //! | `Exchanging` | tokens | `Closed`: token installed, success page |
 //! | `Exchanging` | no byte of the request was written | the same, tried again every 5 s for a minute |
 //! | `Exchanging` | any other failure | `Closed`: report, failure page, the waiters fail |
-//! | any | token obtained another way, revoked, account changed | `Closed` |
+//! | `Requested` | tokens were restored | `Closed`: the page says so |
+//! | any | token obtained by a device, revoked, account changed | `Closed` |
 //!
 //! [`Device`], the device authorization grant (RFC 8628):
 //!
@@ -31,7 +32,8 @@
 //! | `Polling` | `slow_down`, 429 | the same, the interval 5 s longer |
 //! | `Polling` | tokens | `Closed`: token installed |
 //! | `Polling` | any other failure, or the code's end between two polls | `Closed`: report, the waiters fail |
-//! | any | token obtained another way, revoked, account changed | `Closed` |
+//! | `Asking`, `Polling` between two polls | tokens were restored | `Closed` |
+//! | any | token obtained in a browser, revoked, account changed | `Closed` |
 //!
 //! [`Renewal`], a token request that needs no user (RFC 6749 s6, s4.4):
 //!
@@ -329,6 +331,15 @@ impl Account {
     /// Whether the user has been asked, and has not answered yet.
     pub(super) fn is_authorizing(&self) -> bool {
         !matches!((&self.browser, &self.device), (Browser::Closed, Device::Closed))
+    }
+
+    /// Whether a request is under way that may bring what the user has granted.
+    pub(super) fn is_being_granted(&self) -> bool {
+        match (&self.browser, &self.device) {
+            (Browser::Exchanging(_), _) => true,
+            (_, Device::Polling(polling)) => matches!(polling.attempt, Attempt::InFlight(_)),
+            (Browser::Closed | Browser::Requested(_), Device::Closed | Device::Asking(_)) => false,
+        }
     }
 
     /// Whether a token request without a user is possible.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{
     Engine,
     account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Renewal, Requested},
-    calls::Purpose,
+    calls::{Ending, Purpose},
     event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
     message::Message,
     renewals::retry_after_of,
-    time::Now,
+    time::{Now, Time},
     waiters::{Patience, Waiter, Wants},
 };
 use crate::{
@@ -101,7 +101,7 @@ impl Engine {
         &mut self,
         index: usize,
         ticket: Ticket,
-        outcome: Result<Reply, Broken>,
+        Ending { outcome, sent }: Ending,
         now: Now,
     ) {
         let Browser::Exchanging(exchanging) = self.accounts[index].browser() else { return };
@@ -111,7 +111,7 @@ impl Engine {
         let (redirect_uri, until) = (exchanging.request.redirect_uri.clone(), exchanging.until);
         let again = outcome.as_ref().is_err_and(Broken::nothing_was_written) && now.time < until && self.is_running();
         match self.read_tokens(index, Some(&redirect_uri), &outcome, now) {
-            Ok(tokens) => self.install_authorized(index, tokens, now),
+            Ok(tokens) => self.install_authorized(index, tokens, sent, now),
             Err(failure) if again => {
                 let Browser::Exchanging(mut exchanging) = self.enter_browser(index, Browser::Closed) else { return };
                 exchanging.attempt = Attempt::Due(now.time + EXCHANGE_RETRY.1);
@@ -141,9 +141,9 @@ impl Engine {
     }
 
     /// Takes the tokens that the user gave; everything that asked for them is answered.
-    pub(super) fn install_authorized(&mut self, index: usize, tokens: Tokens, now: Now) {
+    pub(super) fn install_authorized(&mut self, index: usize, tokens: Tokens, sent: Time, now: Now) {
         let without_refresh_token = tokens.refresh_token.is_none();
-        self.install(index, tokens, TokenEvent::New, now);
+        self.install(index, tokens, TokenEvent::New, sent, now);
         let account = self.accounts[index].name().to_owned();
         let mut messages = Vec::new();
         let advise = without_refresh_token && !self.accounts[index].is_renewable();
@@ -333,7 +333,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_poll_answer(&mut self, index: usize, ticket: Ticket, outcome: Result<Reply, Broken>, now: Now) {
+    pub(super) fn on_poll_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
+        let Ending { outcome, sent } = ending;
         let Device::Polling(polling) = self.accounts[index].device() else { return };
         if polling.attempt != Attempt::InFlight(ticket) {
             return;
@@ -346,7 +347,7 @@ impl Engine {
             Err(broken) => Err(PollFailure::Failed(token::read_broken(&asked, broken))),
         };
         let failure = match result {
-            Ok(tokens) => return self.install_authorized(index, tokens, now),
+            Ok(tokens) => return self.install_authorized(index, tokens, sent, now),
             Err(PollFailure::Pending) => {
                 return self.set_poll(index, Attempt::Due(now.time + interval), Duration::ZERO);
             }

@@ -50,8 +50,16 @@ struct UnderWay {
     owner: Owner,
     /// What a renewal was sent with.
     refresh_token: Option<Secret>,
+    sent: Time,
     /// When it is given up; it may still answer later.
     until: Option<Time>,
+}
+
+/// How a request ended.
+pub(super) struct Ending {
+    pub(super) outcome: Result<Reply, Broken>,
+    /// When it was sent: a token in the answer has lived since then at the most.
+    pub(super) sent: Time,
 }
 
 /// Who is interested in the outcome.
@@ -177,6 +185,7 @@ impl Engine {
                 purpose,
                 owner: Owner::Account,
                 refresh_token,
+                sent: now.time,
                 until: Some(now.time + CALL_LIMIT),
             });
             self.effects.push_back(Effect::Call { ticket, call });
@@ -199,7 +208,8 @@ impl Engine {
             queue.into_iter().partition(|call| call.purpose.needs_secret_of() == Some(id));
         self.calls.queue = rest;
         for call in failed {
-            self.conclude_call(call.ticket, call.purpose, Err(broken.clone()), now);
+            let ending = Ending { outcome: Err(broken.clone()), sent: now.time };
+            self.conclude_call(call.ticket, call.purpose, ending, now);
         }
     }
 
@@ -234,13 +244,14 @@ impl Engine {
         {
             call.until = None;
             let abandoned = matches!(call.owner, Owner::Abandoned(_));
-            let (ticket, purpose) = (call.ticket, call.purpose.clone());
+            let (ticket, purpose, sent) = (call.ticket, call.purpose.clone(), call.sent);
             if let Purpose::Revocation(revocation) = &mut call.purpose {
                 revocation.conn = None;
             }
             if !abandoned {
                 let detail = format!("no answer within {} s", CALL_LIMIT.as_secs());
-                self.conclude_call(ticket, purpose, Err(Broken { stage: Stage::Sent, detail }), now);
+                let outcome = Err(Broken { stage: Stage::Sent, detail });
+                self.conclude_call(ticket, purpose, Ending { outcome, sent }, now);
             }
         }
     }
@@ -253,30 +264,36 @@ impl Engine {
         let call = self.calls.under_way.swap_remove(position);
         match call.owner {
             Owner::Abandoned(settings) => self.revoke_late_tokens(&call.purpose, settings, outcome, now),
-            Owner::Account if call.until.is_none() => self.on_late_answer(&call.purpose, outcome, now),
-            Owner::Account => self.conclude_call(ticket, call.purpose, outcome, now),
+            Owner::Account if call.until.is_none() => {
+                self.on_late_answer(&call.purpose, Ending { outcome, sent: call.sent }, now);
+            }
+            Owner::Account => {
+                self.conclude_call(ticket, call.purpose, Ending { outcome, sent: call.sent }, now);
+            }
         }
     }
 
     /// Hands an outcome to the machine that waits for it.
-    fn conclude_call(&mut self, ticket: Ticket, purpose: Purpose, outcome: Result<Reply, Broken>, now: Now) {
+    fn conclude_call(&mut self, ticket: Ticket, purpose: Purpose, ending: Ending, now: Now) {
         let index = purpose.account().and_then(|id| self.index_of(id));
         match (purpose, index) {
-            (Purpose::Revocation(revocation), _) => self.on_revocation_answer(*revocation, outcome, now),
-            (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ticket, outcome, now),
-            (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ticket, outcome, now),
-            (Purpose::DeviceAuthorization(_), Some(index)) => self.on_device_answer(index, ticket, outcome, now),
-            (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ticket, outcome, now),
+            (Purpose::Revocation(revocation), _) => self.on_revocation_answer(*revocation, ending.outcome, now),
+            (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ticket, ending, now),
+            (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ticket, ending, now),
+            (Purpose::DeviceAuthorization(_), Some(index)) => {
+                self.on_device_answer(index, ticket, ending.outcome, now);
+            }
+            (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ticket, ending, now),
             (Purpose::Exchange(_) | Purpose::Renewal(..), None) => {}
             (Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_), None) => {}
         }
     }
 
     /// An answer came after its request was given up: tokens in it are still worth having, unless there are newer.
-    fn on_late_answer(&mut self, purpose: &Purpose, outcome: Result<Reply, Broken>, now: Now) {
+    fn on_late_answer(&mut self, purpose: &Purpose, ending: Ending, now: Now) {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let settings = Rc::clone(&self.accounts[index].settings);
-        let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) else { return };
+        let Some(tokens) = tokens_of(&settings, purpose, &ending.outcome, now) else { return };
         let account = &self.accounts[index];
         let wanted = match purpose {
             Purpose::Renewal(_, generation) => account.generation == *generation,
@@ -286,8 +303,8 @@ impl Engine {
         };
         self.log(Level::Info, format!("{}: late answer to a token request", self.accounts[index].name()));
         match (wanted, purpose) {
-            (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, now),
-            (true, _) => self.install_authorized(index, tokens, now),
+            (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, ending.sent, now),
+            (true, _) => self.install_authorized(index, tokens, ending.sent, now),
             (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(purpose, settings, tokens),
             // Some providers end a client's every grant with one of them, and so the newer one too.
             (false, _) => {}

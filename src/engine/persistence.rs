@@ -365,6 +365,9 @@ impl Engine {
             if from_the_future || left.is_zero() { now.time } else { super::renewals::refresh_at(account) };
         let next = if account.is_renewable() { Renewal::Due(refresh_at.max(now.time)) } else { Renewal::Unable };
         self.enter_renewal(index, next);
+        if self.accounts[index].is_being_granted() {
+            return;
+        }
         let outcome = Outcome {
             success: true,
             title: format!("{} is authorised", self.accounts[index].name()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Engine,
     account::{Account, Attempt, Browser, Device, Issued, Renewal},
-    calls::Purpose,
+    calls::{Ending, Purpose},
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
     message::Message,
@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     config::Grant,
-    oauth::{
-        Broken, Reply,
-        token::{Failure, FailureKind, LOOPING_PAUSE, Tokens},
-    },
+    oauth::token::{Failure, FailureKind, LOOPING_PAUSE, Tokens},
     proto::{Reason, Response},
     secret::Secret,
 };
@@ -156,13 +153,13 @@ impl Engine {
         self.settle_shows(index, now);
     }
 
-    pub(super) fn on_renewal_answer(&mut self, index: usize, ticket: Ticket, outcome: Result<Reply, Broken>, now: Now) {
+    pub(super) fn on_renewal_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
         if self.accounts[index].renewal() != Renewal::InFlight(ticket) {
             return;
         }
         self.accounts[index].renewed_at = Some(now.time);
-        match self.read_tokens(index, None, &outcome, now) {
-            Ok(tokens) => self.install_renewed(index, tokens, now),
+        match self.read_tokens(index, None, &ending.outcome, now) {
+            Ok(tokens) => self.install_renewed(index, tokens, ending.sent, now),
             Err(failure) => self.on_renewal_failure(index, failure, now),
         }
     }
@@ -254,15 +251,16 @@ impl Engine {
     }
 
     /// Takes tokens that a renewal brought.
-    pub(super) fn install_renewed(&mut self, index: usize, tokens: Tokens, now: Now) {
+    pub(super) fn install_renewed(&mut self, index: usize, tokens: Tokens, sent: Time, now: Now) {
         let event = if self.accounts[index].token.is_some() { TokenEvent::Refreshed } else { TokenEvent::New };
-        self.install(index, tokens, event, now);
+        self.install(index, tokens, event, sent, now);
         self.satisfy_waiters(index, Wants::Renewal, &[]);
         self.settle_shows(index, now);
     }
 
-    /// Puts tokens in place of the old ones. A refresh token that did not come stays what it was.
-    pub(super) fn install(&mut self, index: usize, tokens: Tokens, event: TokenEvent, now: Now) {
+    /// Puts tokens in place of the old ones. A refresh token that did not come stays what it was. Their life began when
+    /// they were asked for: a suspended machine may read an answer that is hours old.
+    pub(super) fn install(&mut self, index: usize, tokens: Tokens, event: TokenEvent, sent: Time, now: Now) {
         let account = &mut self.accounts[index];
         let life = tokens.expires_in.unwrap_or(account.settings.assume_expires_in);
         let old = account.token.take();
@@ -278,7 +276,7 @@ impl Engine {
             access_token: tokens.access_token,
             obtained_at: now.time,
             obtained_wall: now.wall,
-            expires_at: now.time + life,
+            expires_at: sent + life,
             life,
             refresh_in: tokens.refresh_in,
             refresh_token: tokens.refresh_token.or(old_refresh_token),
@@ -286,7 +284,7 @@ impl Engine {
             scope: tokens.scope,
         });
         let name = account.name().to_owned();
-        let at = refresh_at(account);
+        let at = refresh_at(account).max(now.time + account.pause());
         let next = if account.is_renewable() { Renewal::Due(at) } else { Renewal::Unable };
         self.enter_renewal(index, next);
         self.end_verdict(index);

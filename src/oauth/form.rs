@@ -48,6 +48,14 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
+/// Encodes one value with `%20` for a blank, which every reader of forms takes for one. Some servers (Authlib's) do not
+/// take `+` for one in the credentials of RFC 6749 s2.3.1.
+pub fn encode_blank(text: &str) -> String {
+    let mut encoded = String::with_capacity(3 * text.len());
+    encoded.extend(utf8_percent_encode(text, ESCAPED));
+    encoded
+}
+
 fn encode_into(out: &mut String, text: &str) {
     for piece in utf8_percent_encode(text, ESCAPED) {
         out.push_str(if piece == "%20" { "+" } else { piece });

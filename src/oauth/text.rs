@@ -42,11 +42,14 @@ impl Mask {
     pub fn add_text(&mut self, text: &str) {
         let component = utf8_percent_encode(text, COMPONENT).to_string();
         let encoded = form::encode(text);
+        let with_blank = form::encode_blank(text);
         let json = serde_json::to_string(text).unwrap_or_default();
         self.insert(lower_escapes(&component));
         self.insert(lower_escapes(&encoded));
+        self.insert(lower_escapes(&with_blank));
         self.insert(component);
         self.insert(encoded);
+        self.insert(with_blank);
         self.insert(json.trim_matches('"').to_owned());
         self.insert(text.replace('+', " "));
         self.insert(text.to_owned());

@@ -111,8 +111,8 @@ pub(super) fn call(
 }
 
 fn basic_credentials(account: &Account, client_secret: &Secret) -> Secret {
-    let secret = Secret::new(form::encode(client_secret.expose()));
-    let pair = Secret::new(format!("{}:{}", form::encode(&account.client_id), secret.expose()));
+    let secret = Secret::new(form::encode_blank(client_secret.expose()));
+    let pair = Secret::new(format!("{}:{}", form::encode_blank(&account.client_id), secret.expose()));
     Secret::new(BASE64_STANDARD.encode(pair.expose()))
 }
 
@@ -173,8 +173,8 @@ mod tests {
             ("public", ClientAuth::Post, None, "&client_id=my+id", vec![]),
             ("post", ClientAuth::Post, Some("s&"), "&client_id=my+id&client_secret=s%26", vec![]),
             ("empty is none", ClientAuth::Post, Some(""), "&client_id=my+id", vec![]),
-            // "my+id:s%26%3A%2B"
-            ("basic", ClientAuth::Basic, Some("s&:+"), "", header("Basic bXkraWQ6cyUyNiUzQSUyQg==")),
+            // "my%20id:s%20%26%3A%2B"
+            ("basic", ClientAuth::Basic, Some("s &:+"), "", header("Basic bXklMjBpZDpzJTIwJTI2JTNBJTJC")),
             ("basic without secret", ClientAuth::Basic, None, "&client_id=my+id", vec![]),
         ] {
             let account = Account { client_auth, ..account() };

@@ -56,12 +56,22 @@ pub struct Tab<'a> {
 impl Browser {
     /// Starts Chromium; `None`, and a line that says so, where there is none.
     pub fn start() -> Option<Browser> {
+        Browser::start_with(&[], |_| ())
+    }
+
+    /// Starts Chromium with further flags, in a home that is `prepared` before.
+    pub fn start_with(flags: &[&str], prepare: impl FnOnce(&Path)) -> Option<Browser> {
         let program = tool::find("chromium")?;
         let folder = Folder::new();
         let home = folder.make("home");
+        prepare(&home);
         // The browser reads commands from descriptor 3 and writes messages to 4.
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null", "sh"]).arg(program).args(FLAGS);
+        command
+            .args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null", "sh"])
+            .arg(program)
+            .args(FLAGS)
+            .args(flags);
         command.arg(format!("--user-data-dir={}", home.display())).arg("about:blank");
         command.env("HOME", &home).env("TMPDIR", folder.path());
         command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME").env_remove("DBUS_SESSION_BUS_ADDRESS");
@@ -143,8 +153,15 @@ impl Tab<'_> {
     /// Goes to `url`, and waits until the first part of its page has taken the place of what was there.
     #[track_caller]
     pub fn go(&mut self, url: &str) {
+        let fault = self.try_to_go(url);
+        assert_eq!(fault, None, "{url}");
+    }
+
+    /// Goes to `url`; the browser's name for the error, where it shows one.
+    #[track_caller]
+    pub fn try_to_go(&mut self, url: &str) -> Option<String> {
         let gone = self.call("Page.navigate", json!({ "url": url }));
-        assert!(gone["errorText"].is_null(), "{url}: {}", gone["errorText"]);
+        gone["errorText"].as_str().map(str::to_owned)
     }
 
     /// Waits until an element is there, and clicks on its middle like a mouse.

@@ -6,9 +6,12 @@ pub mod chromium;
 pub mod control;
 pub mod folder;
 pub mod http;
+pub mod mail;
+pub mod person;
 pub mod process;
 pub mod provider;
 pub mod server;
+pub mod tls;
 pub mod tool;
 
 use std::{

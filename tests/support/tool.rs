@@ -27,8 +27,9 @@ pub fn is_asked_for(name: &str) -> bool {
     is_asked_for
 }
 
+/// Says that a test is skipped, and why; with `CI=true` that is a failure.
 #[track_caller]
-fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     assert!(env::var_os("CI").is_none_or(|value| value != "true"), "{reason}, and with CI=true nothing is skipped");
     println!("skipped: {reason}");
 }

@@ -338,6 +338,21 @@ fn a_restored_token_closes_the_open_authorization() {
 }
 
 #[test]
+fn an_exchange_under_way_survives_a_restore() {
+    let mut sim = Sim::authorized();
+    let dump = sim.dump();
+    let mut sim = Sim::new(vec![account("work")]);
+    let waiting = sim.auth("work", Some(600));
+    sim.allow("work");
+    sim.restore(&dump);
+    assert!(sim.is_waiting(waiting));
+    sim.answer_call(200, &tokens(2, 3600));
+    assert!(sim.done(waiting).is_empty());
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-2");
+}
+
+#[test]
 fn a_user_code_that_does_not_come_leaves_the_browser_to_answer_auth() {
     let both = Account { auth_uri: Some("https://a.example/auth".to_owned()), ..device_account("work") };
     let mut sim = Sim::new(vec![both]);

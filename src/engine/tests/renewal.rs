@@ -85,6 +85,18 @@ fn a_restart_shortly_after_boot_keeps_the_time_of_the_refresh() {
 }
 
 #[test]
+fn a_token_lives_from_the_moment_it_was_asked_for() {
+    let mut sim = Sim::authorized();
+    sim.refresh("work", None);
+    sim.suspend(secs(10_000));
+    sim.answer_call(200, &tokens(2, 3600));
+    let show = sim.show("work");
+    assert_eq!(sim.reason(show), Reason::Temporary, "the answer waited in the socket for hours");
+    sim.sleep(secs(5));
+    assert_eq!(refresh_token_sent(&sim).as_deref(), Some("refresh-2"));
+}
+
+#[test]
 fn a_refresh_comes_by_itself_and_rotates() {
     let mut sim = Sim::authorized();
     sim.sleep(secs(3510));
