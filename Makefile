@@ -2,20 +2,36 @@
 #
 #   make && make install        build for release, then copy into PREFIX; install itself never builds
 #   make test                   every test; demo shows pizauth at work in a few seconds
-#   make lint                   formatting, clippy, man pages, shell scripts
+#   make lint                   formatting, clippy, documentation, man pages, shell scripts
 #   make simulate               months of simulated life; SEEDS=n says in how many worlds
+#
+# For a package: make DESTDIR=STAGING PREFIX=/usr install, and then install-systemd, install-rc or install-launchd as
+# the system wants it.
 
 PREFIX ?= /usr/local
 BINDIR ?= ${PREFIX}/bin
-MANDIR ?= ${PREFIX}/share/man
+# Where it is empty: PREFIX/man on NetBSD and OpenBSD, PREFIX/share/man elsewhere.
+MANDIR ?=
 EXAMPLEDIR ?= ${PREFIX}/share/examples/pizauth
+DOCDIR ?= ${PREFIX}/share/doc/pizauth
 BASHCOMPDIR ?= ${PREFIX}/share/bash-completion/completions
 ZSHCOMPDIR ?= ${PREFIX}/share/zsh/site-functions
 FISHCOMPDIR ?= ${PREFIX}/share/fish/vendor_completions.d
+SYSTEMDDIR ?= ${PREFIX}/lib/systemd/user
+LAUNCHDDIR ?= ${HOME}/Library/LaunchAgents
+# Where it is empty: PREFIX/etc/rc.d on FreeBSD, /etc/rc.d on NetBSD and OpenBSD.
+RCDIR ?=
+# freebsd, netbsd or openbsd: whose script install-rc takes. Empty: this system's.
+RCSYSTEM ?=
 DESTDIR ?=
 SEEDS ?= 20000
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
+
+INSTALL = DESTDIR='${DESTDIR}' PREFIX='${PREFIX}' BINDIR='${BINDIR}' MANDIR='${MANDIR}' EXAMPLEDIR='${EXAMPLEDIR}' \
+	DOCDIR='${DOCDIR}' BASHCOMPDIR='${BASHCOMPDIR}' ZSHCOMPDIR='${ZSHCOMPDIR}' FISHCOMPDIR='${FISHCOMPDIR}' SYSTEMDDIR='${SYSTEMDDIR}' \
+	LAUNCHDDIR='${LAUNCHDDIR}' RCDIR='${RCDIR}' RCSYSTEM='${RCSYSTEM}' CARGO_TARGET_DIR='${CARGO_TARGET_DIR}' \
+	sh conf/install.sh
 
 all:
 	${CARGO} build --release --locked
@@ -32,44 +48,35 @@ lint: lint-man lint-sh
 	${CARGO} fmt --check
 	${CARGO} clippy --locked --all-targets -- -D warnings
 	${CARGO} clippy --locked --test demo -- -D warnings
+	RUSTDOCFLAGS='-D warnings' ${CARGO} doc --locked --no-deps --quiet
 
 lint-man:
-	@if command -v mandoc >/dev/null 2>&1; then \
-		mandoc -Tlint -Wwarning man/*.[1-9] && echo 'man pages: clean'; \
-	else \
-		echo 'skipped: no mandoc'; \
-	fi
+	sh tests/manuals.sh
 
 lint-sh:
 	@if command -v shellcheck >/dev/null 2>&1; then \
-		find conf tests -name '*.sh' -exec shellcheck {} + && echo 'shell scripts: clean'; \
+		find conf tests -name '*.sh' -exec shellcheck {} + && \
+		shellcheck -e SC1091,SC2034,SC2154 conf/service/rc.d/* && echo 'shell scripts: clean'; \
 	else \
 		echo 'skipped: no shellcheck'; \
 	fi
 
-# Replaces the program and what belongs to it; a file of the user's is never touched.
+# Copies what `make` has built, replaces its own files of before, and touches nobody else's.
 install:
-	@test -f ${CARGO_TARGET_DIR}/release/pizauth || { echo 'not built yet: run make first' >&2; exit 1; }
-	install -d ${DESTDIR}${BINDIR} ${DESTDIR}${MANDIR}/man1 ${DESTDIR}${MANDIR}/man5
-	install -d ${DESTDIR}${EXAMPLEDIR}/examples ${DESTDIR}${EXAMPLEDIR}/service
-	install -d ${DESTDIR}${BASHCOMPDIR} ${DESTDIR}${ZSHCOMPDIR} ${DESTDIR}${FISHCOMPDIR}
-	install -m 755 ${CARGO_TARGET_DIR}/release/pizauth ${DESTDIR}${BINDIR}/pizauth
-	install -m 644 man/pizauth.1 ${DESTDIR}${MANDIR}/man1/pizauth.1
-	install -m 644 man/pizauth.conf.5 ${DESTDIR}${MANDIR}/man5/pizauth.conf.5
-	install -m 644 conf/pizauth.conf ${DESTDIR}${EXAMPLEDIR}/pizauth.conf
-	install -m 644 conf/examples/persistence.conf ${DESTDIR}${EXAMPLEDIR}/examples/persistence.conf
-	install -m 755 conf/examples/*.sh ${DESTDIR}${EXAMPLEDIR}/examples
-	install -m 644 conf/service/* ${DESTDIR}${EXAMPLEDIR}/service
-	install -m 644 conf/completions/pizauth.bash ${DESTDIR}${BASHCOMPDIR}/pizauth
-	install -m 644 conf/completions/_pizauth ${DESTDIR}${ZSHCOMPDIR}/_pizauth
-	install -m 644 conf/completions/pizauth.fish ${DESTDIR}${FISHCOMPDIR}/pizauth.fish
+	@${INSTALL} install
 
-# EXAMPLEDIR is pizauth's own; the other folders are not.
+# What starts pizauth at login or boot: each is asked for by name.
+install-systemd:
+	@${INSTALL} install-systemd
+
+install-launchd:
+	@${INSTALL} install-launchd
+
+install-rc:
+	@${INSTALL} install-rc
+
 uninstall:
-	rm -f ${DESTDIR}${BINDIR}/pizauth
-	rm -f ${DESTDIR}${MANDIR}/man1/pizauth.1 ${DESTDIR}${MANDIR}/man5/pizauth.conf.5
-	rm -f ${DESTDIR}${BASHCOMPDIR}/pizauth ${DESTDIR}${ZSHCOMPDIR}/_pizauth ${DESTDIR}${FISHCOMPDIR}/pizauth.fish
-	rm -rf ${DESTDIR}${EXAMPLEDIR}
+	@${INSTALL} uninstall
 
 clean:
 	${CARGO} clean
@@ -85,5 +92,17 @@ cross:
 cross-check:
 	sh tests/cross.sh check
 
-.PHONY: all test demo check lint lint-man lint-sh install uninstall clean simulate cross \
-	cross-check
+# The oldest Rust that Cargo.toml names.
+msrv:
+	sh tests/msrv.sh
+
+# A build from the sources of `cargo vendor`, without network.
+vendor:
+	sh tests/vendor.sh
+
+# The README's commands as they stand, from a clone to a token.
+readme:
+	${CARGO} test --locked --test readme
+
+.PHONY: all test demo check lint lint-man lint-sh install install-systemd install-launchd install-rc uninstall clean \
+	simulate cross cross-check msrv vendor readme
