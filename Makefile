@@ -92,17 +92,5 @@ cross:
 cross-check:
 	sh tests/cross.sh check
 
-# The oldest Rust that Cargo.toml names.
-msrv:
-	sh tests/msrv.sh
-
-# A build from the sources of `cargo vendor`, without network.
-vendor:
-	sh tests/vendor.sh
-
-# The README's commands as they stand, from a clone to a token.
-readme:
-	${CARGO} test --locked --test readme
-
 .PHONY: all test demo check lint lint-man lint-sh install install-systemd install-launchd install-rc uninstall clean \
-	simulate cross cross-check msrv vendor readme
+	simulate cross cross-check
