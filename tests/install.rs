@@ -162,9 +162,15 @@ fn each_service_is_installed_by_its_own_target_and_goes_again() {
         for (arguments, want) in [
             (
                 &["install-systemd"][..],
-                &[("usr/pkg/lib/systemd/user/pizauth.service", 0o644), ("usr/pkg/lib/systemd/user/pizauth.socket", 0o644)][..],
+                &[
+                    ("usr/pkg/lib/systemd/user/pizauth.service", 0o644),
+                    ("usr/pkg/lib/systemd/user/pizauth.socket", 0o644),
+                ][..],
             ),
-            (&["install-launchd", "LAUNCHDDIR=/Library/LaunchAgents"], &[("Library/LaunchAgents/pizauth.plist", 0o644)]),
+            (
+                &["install-launchd", "LAUNCHDDIR=/Library/LaunchAgents"],
+                &[("Library/LaunchAgents/pizauth.plist", 0o644)],
+            ),
             (&["install-rc", "RCSYSTEM=freebsd"], &[("usr/pkg/etc/rc.d/pizauth", 0o555)]),
             (&["install-rc", "RCSYSTEM=netbsd"], &[("etc/rc.d/pizauth", 0o555)]),
             (&["install-rc", "RCSYSTEM=openbsd"], &[("etc/rc.d/pizauth", 0o555)]),
@@ -204,7 +210,8 @@ fn files_of_a_user_are_left_alone() {
         staging.folder.write("home/.config/pizauth.conf", "mine");
 
         staging.must_make(&["install"]);
-        for arguments in [&["install-rc", "RCSYSTEM=openbsd"], &["install-launchd", "LAUNCHDDIR=/Library/LaunchAgents"]] {
+        for arguments in [&["install-rc", "RCSYSTEM=openbsd"], &["install-launchd", "LAUNCHDDIR=/Library/LaunchAgents"]]
+        {
             let (is_success, said) = staging.make(arguments);
             assert!(!is_success && said.contains("left as it is"), "{make}: {said}");
         }
