@@ -68,7 +68,7 @@ pub enum Value {
     Repeated,
     /// A time, as in `30s`, `10m`, `2h` or `1d`.
     Time,
-    /// A name that [`Format`] knows.
+    /// A name that `Format` knows.
     Format,
     /// A user's name.
     User,
