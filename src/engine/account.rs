@@ -1,4 +1,4 @@
-//! One account: what it has and what it is doing, as three small machines side by side.
+//! One account: what it has and what it is doing, as small machines side by side.
 //!
 //! An account may be authorised anew while its token still works, so obtaining a token and having one are apart.
 //! Only the `enter_*` functions here write a machine's state; each logs the transition. What an event does in which
@@ -47,7 +47,18 @@
 //! | `InFlight` | any other refusal | `Held` for an hour: report |
 //! | `Held` | the hour is over, or somebody asks at once | `InFlight`: token request |
 //! | `Held` | the configuration is read anew | `Due` now |
+//! | `Unable` | somebody asks, and the grant is `client_credentials` | `InFlight`: token request |
+//! | any | tokens by the user | `Due`; an answer under way counts no more |
 //! | any | revoked, account changed | `Unable` |
+//!
+//! [`ClientSecret`], where `client_secret_cmd` prints it (else it is `Unneeded` or `Known` for ever):
+//!
+//! | state | event | next state and what follows |
+//! | --- | --- | --- |
+//! | `Unread` | a request needs it | `Reading`: run the command; the request waits |
+//! | `Reading` | exit 0 and one line | `Known`: the requests go |
+//! | `Reading` | any other end | `Unread`: the requests fail, to be tried again like others that never left |
+//! | `Known` | `invalid_client`, or the configuration is read anew | `Unread` |
 
 use std::{rc::Rc, time::Duration};
 

@@ -9,17 +9,16 @@ use super::{
     Engine,
     account::{AccountId, Attempt, Browser, ClientSecret, Device, Renewal},
     event::{ConnId, Effect, Level, Ticket},
-    message::Message,
+    revocations::Revocation,
     time::{Now, Time},
 };
 use crate::{
     config::{self, Grant},
     oauth::{
-        Broken, Call, Reply, Stage, device, revocation,
+        Broken, Call, Reply, Stage, device,
         text::Mask,
         token::{self, Asked, Failure, TokenGrant, Tokens},
     },
-    proto::Response,
     secret::Secret,
 };
 
@@ -85,22 +84,9 @@ pub(super) enum Purpose {
     Revocation(Box<Revocation>),
 }
 
-/// Tokens to revoke one after another, and who is told how it went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Revocation {
-    /// Whose client secret is sent, where a command has to print it first.
-    pub(super) account: AccountId,
-    pub(super) settings: Rc<config::Account>,
-    pub(super) client_secret: Option<Secret>,
-    /// The next is last.
-    pub(super) tokens: Vec<(Secret, revocation::Hint)>,
-    pub(super) conn: Option<ConnId>,
-    pub(super) messages: Vec<String>,
-}
-
 impl Purpose {
     /// The account that the request belongs to.
-    fn account(&self) -> Option<AccountId> {
+    pub(super) fn account(&self) -> Option<AccountId> {
         match self {
             Purpose::Exchange(id) | Purpose::Renewal(id, _) => Some(*id),
             Purpose::DeviceAuthorization(id) | Purpose::DevicePoll(id) => Some(*id),
@@ -228,15 +214,6 @@ impl Engine {
         }
     }
 
-    fn leave_revocation(&mut self, purpose: Purpose) {
-        let Purpose::Revocation(mut revocation) = purpose else { return };
-        let Some(conn) = revocation.conn else { return };
-        let reason = "the server is shutting down".to_owned();
-        let message = Message::NotRevoked { account: revocation.settings.name.clone(), reason };
-        revocation.messages.push(message.to_string());
-        self.respond(conn, Response::Done { messages: revocation.messages });
-    }
-
     /// Gives up the requests whose time is over.
     pub(super) fn on_calls_timeout(&mut self, now: Now) {
         while let Some(call) =
@@ -308,71 +285,6 @@ impl Engine {
             (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(purpose, settings, tokens),
             // Some providers end a client's every grant with one of them, and so the newer one too.
             (false, _) => {}
-        }
-    }
-
-    /// Revokes what an abandoned request brought.
-    fn revoke_late_tokens(
-        &mut self,
-        purpose: &Purpose,
-        settings: Rc<config::Account>,
-        outcome: Result<Reply, Broken>,
-        now: Now,
-    ) {
-        if let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) {
-            self.revoke_tokens(purpose, settings, tokens);
-        }
-    }
-
-    fn revoke_tokens(&mut self, purpose: &Purpose, settings: Rc<config::Account>, tokens: Tokens) {
-        let Some(id) = purpose.account() else { return };
-        self.log(Level::Info, format!("{}: tokens came that nobody wants any more", settings.name));
-        self.revoke_at_provider(id, settings, tokens.refresh_token, Some(tokens.access_token), None);
-    }
-
-    /// Asks the provider to revoke tokens, the refresh token first; does nothing where it has no such endpoint.
-    pub(super) fn revoke_at_provider(
-        &mut self,
-        account: AccountId,
-        settings: Rc<config::Account>,
-        refresh_token: Option<Secret>,
-        access_token: Option<Secret>,
-        conn: Option<ConnId>,
-    ) -> bool {
-        let access = access_token.map(|token| (token, revocation::Hint::AccessToken));
-        let refresh = refresh_token.map(|token| (token, revocation::Hint::RefreshToken));
-        let tokens: Vec<_> = [access, refresh].into_iter().flatten().filter(|(token, _)| !token.is_empty()).collect();
-        if settings.revocation_uri.is_none() || tokens.is_empty() {
-            return false;
-        }
-        let client_secret = match &settings.client_secret {
-            config::ClientSecret::Text(secret) => Some(secret.clone()),
-            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
-        };
-        let revocation = Revocation { account, settings, client_secret, tokens, conn, messages: Vec::new() };
-        self.enqueue(Purpose::Revocation(Box::new(revocation)));
-        true
-    }
-
-    fn on_revocation_answer(&mut self, mut revocation: Revocation, outcome: Result<Reply, Broken>, now: Now) {
-        let mut mask = token::mask(&revocation.settings, revocation.client_secret.as_ref());
-        revocation.tokens.iter().for_each(|(token, _)| mask.add(token));
-        let asked = Asked { account: &revocation.settings, redirect_uri: None, mask: &mask };
-        let result = match &outcome {
-            Ok(reply) => revocation::read_answer(&asked, reply, now.wall),
-            Err(broken) => Err(token::read_broken(&asked, broken)),
-        };
-        revocation.tokens.pop();
-        if let Err(failure) = result {
-            let account = revocation.settings.name.clone();
-            let message = Message::NotRevoked { account, reason: failure.message }.to_string();
-            self.log(Level::Warn, message.clone());
-            revocation.messages.push(message);
-        }
-        if !revocation.tokens.is_empty() {
-            self.enqueue(Purpose::Revocation(Box::new(revocation)));
-        } else if let Some(conn) = revocation.conn {
-            self.respond(conn, Response::Done { messages: revocation.messages });
         }
     }
 
@@ -529,15 +441,8 @@ impl Engine {
     }
 }
 
-impl Revocation {
-    fn next_call(&self) -> Option<Call> {
-        let (token, hint) = self.tokens.last()?;
-        revocation::request(&self.settings, self.client_secret.as_ref(), token, *hint)
-    }
-}
-
 /// The tokens in an answer whose owner is gone.
-fn tokens_of(
+pub(super) fn tokens_of(
     settings: &config::Account,
     purpose: &Purpose,
     outcome: &Result<Reply, Broken>,

@@ -14,6 +14,7 @@ mod persistence;
 mod redirects;
 mod reloads;
 mod renewals;
+mod revocations;
 mod shutdown;
 mod status;
 #[cfg(test)]

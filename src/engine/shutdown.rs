@@ -1,4 +1,14 @@
 //! Stopping: token requests in flight are waited for, what they bring is saved, then everything ends.
+//!
+//! [`Phase`], the whole life of the process:
+//!
+//! | state | event | next state and what follows |
+//! | --- | --- | --- |
+//! | `Running` | `pizauth shutdown`, SIGTERM, SIGINT | `Stopping`: waiters fail, what waits for its turn is dropped |
+//! | `Stopping` | the same again | unchanged: one more to be told |
+//! | `Stopping` | no token is expected any more and all is saved, or the time of both is up | `Stopped`: exit |
+//! | `Stopping` | anything else | a request fails, a redirect is refused, SIGHUP is ignored |
+//! | `Stopped` | anything | ignored |
 
 use std::time::Duration;
 

@@ -5,13 +5,14 @@
 
 mod chance;
 mod faults;
+mod happenings;
 mod provider;
 mod world;
 
 use world::World;
 
 /// Worlds in the normal run of the tests.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 60;
 
 /// A planted fault is found within so many worlds.
 const SEEDS_PER_FAULT: u64 = 1000;
@@ -26,6 +27,7 @@ fn no_world_breaks_a_promise() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(SEEDS),
     };
+    println!("{} worlds", seeds.clone().count());
     for seed in seeds {
         let violations = World::live(seed, None);
         assert!(violations.is_empty(), "SEED={seed}:\n{}", violations.join("\n"));

@@ -5,14 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use pizauth::{
     config::{self, Config},
     engine::{
-        Bound, ChildEnd, ConnId, Effect, Engine, Event, ExitReason, Hook, Now, Page, Run, Staging, Ticket, Time,
-        WallTime,
+        Bound, ChildEnd, ConnId, Effect, Engine, Event, ExitReason, Hook, Now, Page, Run, Ticket, Time, WallTime,
     },
-    oauth::{
-        Broken, Call, Ports, Reply, Stage,
-        authorization::{RedirectHead, Scheme},
-        dump,
-    },
+    oauth::{Broken, Call, Ports, Reply, Stage, dump},
     proto::{Notice, Reason, Request, Response, Show},
     secret::Secret,
 };
@@ -23,7 +18,7 @@ use super::{
     provider::{Provider, field, reply},
 };
 
-const NAMES: [&str; 3] = ["home", "lab", "work"];
+pub const NAMES: [&str; 3] = ["home", "lab", "work"];
 
 /// Parts of a life; each ends with everything well again, and held against the oracle.
 const CHAPTERS: usize = 6;
@@ -35,7 +30,7 @@ const MAX_TURNS: usize = 20_000;
 const RECOVERY: Duration = Duration::from_secs(40 * 60);
 
 /// What will happen.
-enum Happening {
+pub enum Happening {
     Answer { ticket: Ticket, outcome: Result<Reply, Broken>, grant: Option<(usize, bool)> },
     HookEnd { ticket: Ticket, end: ChildEnd },
     Staged { ticket: Ticket },
@@ -46,7 +41,7 @@ enum Happening {
 
 /// What happens to a daemon in the course of time.
 #[derive(Clone, Copy)]
-enum Life {
+pub enum Life {
     Client,
     Reload,
     Crash,
@@ -58,7 +53,7 @@ enum Life {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Network {
+pub enum Network {
     Up,
     Down,
     Failing,
@@ -69,53 +64,53 @@ enum Network {
 
 /// What the world knows of an account.
 #[derive(Default)]
-struct View {
+pub struct View {
     /// The grant whose tokens the daemon got last.
-    active: Option<usize>,
+    pub active: Option<usize>,
     /// Somebody asked for an authorization although there may be a token.
-    explicit: bool,
-    url: Option<String>,
-    approving: bool,
+    pub explicit: bool,
+    pub url: Option<String>,
+    pub approving: bool,
     /// The account's configuration in its present form.
-    form: u32,
+    pub form: u32,
 }
 
-struct InFlight {
-    account: String,
-    since: Time,
-    abandoned: bool,
+pub struct InFlight {
+    pub account: String,
+    pub since: Time,
+    pub abandoned: bool,
 }
 
 pub struct World {
-    chance: Chance,
-    fault: Option<Fault>,
-    engine: Engine,
-    now: Now,
-    started: Time,
-    port: u16,
-    provider: Provider,
-    network: Network,
+    pub chance: Chance,
+    pub fault: Option<Fault>,
+    pub engine: Engine,
+    pub now: Now,
+    pub started: Time,
+    pub port: u16,
+    pub provider: Provider,
+    pub network: Network,
     /// Nothing fails any more.
-    calm: bool,
-    queue: BTreeMap<(Time, u64), Happening>,
-    sequence: u64,
-    views: BTreeMap<&'static str, View>,
-    clients: BTreeMap<ConnId, (Time, Option<String>)>,
-    pages: BTreeMap<ConnId, Time>,
-    calls: BTreeMap<Ticket, InFlight>,
-    hooks: BTreeMap<Ticket, Run>,
-    stored: String,
-    save_failing: bool,
-    store_read: bool,
-    stopping: Option<Time>,
-    exited: Option<ExitReason>,
-    shown: Vec<(ConnId, bool)>,
-    dump: Option<String>,
-    violations: Vec<String>,
-    traced: bool,
+    pub calm: bool,
+    pub queue: BTreeMap<(Time, u64), Happening>,
+    pub sequence: u64,
+    pub views: BTreeMap<&'static str, View>,
+    pub clients: BTreeMap<ConnId, (Time, Option<String>)>,
+    pub pages: BTreeMap<ConnId, Time>,
+    pub calls: BTreeMap<Ticket, InFlight>,
+    pub hooks: BTreeMap<Ticket, Run>,
+    pub stored: String,
+    pub save_failing: bool,
+    pub store_read: bool,
+    pub stopping: Option<Time>,
+    pub exited: Option<ExitReason>,
+    pub shown: Vec<(ConnId, bool)>,
+    pub dump: Option<String>,
+    pub violations: Vec<String>,
+    pub traced: bool,
 }
 
-fn secs(secs: u64) -> Duration {
+pub fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
@@ -169,12 +164,12 @@ impl World {
         self.violations.is_empty() && self.provider.violations.is_empty()
     }
 
-    fn wrong(&mut self, what: String) {
+    pub fn wrong(&mut self, what: String) {
         self.violations.push(format!("at {} s: {what}", self.now.time.since_start().as_secs()));
     }
 
     /// A process begins.
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         self.clients.clear();
         self.pages.clear();
         self.calls.clear();
@@ -266,7 +261,7 @@ impl World {
         (!grant.ended && !grant.excused).then_some(place)
     }
 
-    fn later(&mut self, after: Duration, happening: Happening) {
+    pub fn later(&mut self, after: Duration, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((self.now.time + after, self.sequence), happening);
     }
@@ -301,7 +296,7 @@ impl World {
         self.wrong(format!("a busy loop: {:?}", self.engine.poll_timeout()));
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         self.now = Now { time: self.now.time + time, wall: self.now.wall + time };
     }
 
@@ -316,120 +311,6 @@ impl World {
         if self.stopping.is_some_and(|until| until < self.now.time) {
             self.wrong("the shutdown does not end".to_owned());
         }
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Answer { ticket, outcome, grant } => self.deliver(ticket, outcome, grant),
-            Happening::HookEnd { ticket, end } => self.end_hook(ticket, end),
-            Happening::Staged { ticket } => self.stage(ticket),
-            Happening::Approve { account } => self.approve(&account),
-            Happening::Gone { conn } => {
-                if self.clients.remove(&conn).is_some() {
-                    self.event(Event::Gone { conn });
-                }
-            }
-            Happening::Life(life) => self.live_on(life),
-        }
-    }
-
-    fn live_on(&mut self, life: Life) {
-        match life {
-            Life::Client => self.come(),
-            Life::Reload => self.ask(Request::Reload, secs(60), None),
-            Life::Crash => {
-                self.check_exit(ExitReason::Unsaved);
-                self.start();
-            }
-            Life::Shutdown => {
-                self.stopping = Some(self.now.time + secs(20));
-                self.event(Event::Shutdown);
-            }
-            Life::Suspend => {
-                let time = secs(self.chance.below(20_000));
-                self.pass(time);
-                // What others owe the daemon comes later by as much, and so do its own answers.
-                self.clients.values_mut().for_each(|(until, _)| *until = *until + time);
-                self.pages.values_mut().for_each(|until| *until = *until + time);
-                self.stopping.iter_mut().for_each(|until| *until = *until + time);
-            }
-            Life::ClockStep => {
-                let step = secs(self.chance.below(5_000_000));
-                let forward = self.chance.percent(50);
-                self.now.wall = if forward { self.now.wall + step } else { self.now.wall - step };
-                // A token that is restored from now on may live a little longer than it should.
-                self.provider.access.clear();
-            }
-            Life::TakeBack => {
-                let name = NAMES[self.chance.below(3) as usize];
-                self.provider.take_back(name);
-            }
-            Life::Network(network) => self.network = network,
-        }
-    }
-
-    /// A client comes, and perhaps does not stay.
-    fn come(&mut self) {
-        let name = NAMES[self.chance.below(3) as usize];
-        let account = name.to_owned();
-        let wait = [None, Some(10), Some(600)][self.chance.below(3) as usize];
-        let patience = secs(wait.unwrap_or(0) + 40);
-        match self.chance.below(20) {
-            0..13 => {
-                let min_life = self.chance.percent(30).then_some(self.provider.life.as_secs() / 2);
-                let show = Show { min_life, ..show(name, wait) };
-                self.ask(Request::Show(show), patience, Some(account));
-            }
-            13..16 => self.ask(Request::Refresh { account, wait, urls: true }, patience, Some(name.to_owned())),
-            16 => {
-                self.views.get_mut(name).expect("an account").explicit = true;
-                self.ask(Request::Auth { account, wait, urls: true }, patience, None);
-            }
-            17 if self.chance.percent(30) => {
-                self.let_go(name);
-                self.ask(Request::Revoke { account, local: false }, secs(200), None);
-            }
-            _ => self.ask(Request::Status { accounts: Vec::new(), urls: true }, secs(1), None),
-        }
-    }
-
-    /// What the daemon has of an account is not to be kept any longer.
-    fn let_go(&mut self, name: &str) {
-        let view = self.views.get_mut(name).expect("an account");
-        (view.active, view.explicit) = (None, false);
-        for call in self.calls.values_mut().filter(|call| call.account == name) {
-            call.abandoned = true;
-        }
-    }
-
-    /// `good` names the account where the user must not be asked while its grant is good.
-    fn ask(&mut self, request: Request, patience: Duration, good: Option<String>) {
-        self.sequence += 1;
-        let conn = ConnId(self.sequence);
-        self.clients.insert(conn, (self.now.time + patience, good));
-        if self.chance.percent(10) && !self.calm {
-            let after = secs(self.chance.below(60));
-            self.later(after, Happening::Gone { conn });
-        }
-        self.event(Event::Request { conn, request });
-    }
-
-    /// The user says yes, or no, and the browser comes back.
-    fn approve(&mut self, account: &str) {
-        let denied = self.chance.percent(10);
-        let Some(view) = self.views.get_mut(account) else { return };
-        view.approving = false;
-        let Some(url) = view.url.take() else { return };
-        let Some(state) = url.split(['?', '&']).find_map(|field| field.strip_prefix("state=")) else { return };
-        let target = if denied {
-            format!("/?error=access_denied&state={state}")
-        } else {
-            format!("/?code={}&state={state}", self.provider.allow(account))
-        };
-        self.sequence += 1;
-        let hosts = vec![format!("localhost:{}", self.port)];
-        let head = RedirectHead { scheme: Scheme::Http, method: "GET".to_owned(), target, hosts, prefetch: false };
-        self.event(Event::Redirect { conn: ConnId(self.sequence), head });
     }
 
     fn call(&mut self, ticket: Ticket, call: &Call) {
@@ -471,7 +352,7 @@ impl World {
         self.later(after, Happening::Answer { ticket, outcome, grant });
     }
 
-    fn deliver(&mut self, ticket: Ticket, outcome: Result<Reply, Broken>, grant: Option<(usize, bool)>) {
+    pub fn deliver(&mut self, ticket: Ticket, outcome: Result<Reply, Broken>, grant: Option<(usize, bool)>) {
         if let (Some(call), Some((place, first))) = (self.calls.remove(&ticket), grant) {
             let late = self.now.time.since(call.since) > secs(31);
             let view = self.views.get_mut(call.account.as_str()).expect("an account");
@@ -514,7 +395,7 @@ impl World {
         self.later(after, Happening::HookEnd { ticket, end });
     }
 
-    fn end_hook(&mut self, ticket: Ticket, end: ChildEnd) {
+    pub fn end_hook(&mut self, ticket: Ticket, end: ChildEnd) {
         let Some(run) = self.hooks.remove(&ticket) else { return };
         let good = matches!(end, ChildEnd::Exited { status: 0, .. });
         match run.hook {
@@ -532,24 +413,8 @@ impl World {
         self.send(Event::Exited { ticket, end }, Some(run.hook));
     }
 
-    fn stage(&mut self, ticket: Ticket) {
-        if self.chance.percent(20) {
-            return self.event(Event::Staged { ticket, result: Err(vec!["wrong".to_owned()]) });
-        }
-        if self.chance.percent(30) {
-            self.port += 1;
-        }
-        if self.chance.percent(10) {
-            let name = NAMES[self.chance.below(3) as usize];
-            self.let_go(name);
-            self.views.get_mut(name).expect("an account").form += 1;
-        }
-        let staging = Staging { config: config(&self.views), bound: bound(self.port) };
-        self.event(Event::Staged { ticket, result: Ok(Box::new(staging)) });
-    }
-
     /// The process has ended: what it leaves must be what the provider honours, where nothing was in between.
-    fn check_exit(&mut self, reason: ExitReason) {
+    pub fn check_exit(&mut self, reason: ExitReason) {
         let saving = self.hooks.values().any(|run| run.hook == Hook::Persist);
         let unsaved = saving || self.save_failing || !self.store_read;
         let in_flight: Vec<String> = self.calls.values().map(|call| call.account.clone()).collect();
@@ -564,6 +429,11 @@ impl World {
                     self.wrong(format!("{current} of {name} was not saved at the end ({reason:?})"));
                 }
             }
+        }
+        // What was let go may be in the store still, as it was before.
+        for place in 0..self.provider.grants.len() {
+            let kept = self.views.values().any(|view| view.active == Some(place));
+            self.provider.grants[place].excused |= !kept;
         }
         // Grants that were given while their answers were under way were never seen.
         let never_seen: Vec<usize> = self
@@ -594,7 +464,7 @@ impl World {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: Event) {
         self.send(event, None);
     }
 
@@ -682,7 +552,7 @@ impl World {
     }
 }
 
-fn show(account: &str, wait: Option<u64>) -> Show {
+pub fn show(account: &str, wait: Option<u64>) -> Show {
     Show { account: account.to_owned(), wait, min_life: None, urls: true }
 }
 
@@ -698,11 +568,11 @@ fn random(seed: u64) -> pizauth::engine::Random {
     Box::new(move |bytes| bytes.fill_with(|| chance.below(256) as u8))
 }
 
-fn bound(http: u16) -> Bound {
+pub fn bound(http: u16) -> Bound {
     Bound { ports: Ports { http: Some(http), https: None }, ..Bound::default() }
 }
 
-fn config(views: &BTreeMap<&'static str, View>) -> Config {
+pub fn config(views: &BTreeMap<&'static str, View>) -> Config {
     let mut text = "persist_cmd = \"persist\"; restore_cmd = \"restore\"; auth_notify_cmd = \"notify\";
         token_event_cmd = \"event\"; error_notify_cmd = \"error\";\n"
         .to_owned();

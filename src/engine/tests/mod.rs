@@ -6,6 +6,7 @@ mod calls;
 mod device;
 mod hooks;
 mod invariants;
+mod machines;
 mod messages;
 mod persistence;
 mod reloads;

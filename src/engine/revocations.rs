@@ -1,0 +1,123 @@
+//! Revoking tokens at the provider (RFC 7009): those that the user gives up, and those that came too late.
+
+use std::rc::Rc;
+
+use super::{
+    Engine,
+    account::AccountId,
+    calls::{Purpose, tokens_of},
+    event::{ConnId, Level},
+    message::Message,
+    time::Now,
+};
+use crate::{
+    config,
+    oauth::{
+        Broken, Call, Reply, revocation,
+        token::{self, Asked, Tokens},
+    },
+    proto::Response,
+    secret::Secret,
+};
+
+/// Tokens to revoke one after another, and who is told how it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Revocation {
+    /// Whose client secret is sent, where a command has to print it first.
+    pub(super) account: AccountId,
+    pub(super) settings: Rc<config::Account>,
+    pub(super) client_secret: Option<Secret>,
+    /// The next is last.
+    pub(super) tokens: Vec<(Secret, revocation::Hint)>,
+    pub(super) conn: Option<ConnId>,
+    pub(super) messages: Vec<String>,
+}
+
+impl Engine {
+    /// Revokes what an abandoned request brought.
+    pub(super) fn revoke_late_tokens(
+        &mut self,
+        purpose: &Purpose,
+        settings: Rc<config::Account>,
+        outcome: Result<Reply, Broken>,
+        now: Now,
+    ) {
+        if let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) {
+            self.revoke_tokens(purpose, settings, tokens);
+        }
+    }
+
+    pub(super) fn revoke_tokens(&mut self, purpose: &Purpose, settings: Rc<config::Account>, tokens: Tokens) {
+        let Some(id) = purpose.account() else { return };
+        self.log(Level::Info, format!("{}: tokens came that nobody wants any more", settings.name));
+        self.revoke_at_provider(id, settings, tokens.refresh_token, Some(tokens.access_token), None);
+    }
+
+    /// Asks the provider to revoke tokens, the refresh token first; does nothing where it has no such endpoint.
+    pub(super) fn revoke_at_provider(
+        &mut self,
+        account: AccountId,
+        settings: Rc<config::Account>,
+        refresh_token: Option<Secret>,
+        access_token: Option<Secret>,
+        conn: Option<ConnId>,
+    ) -> bool {
+        let access = access_token.map(|token| (token, revocation::Hint::AccessToken));
+        let refresh = refresh_token.map(|token| (token, revocation::Hint::RefreshToken));
+        let tokens: Vec<_> = [access, refresh].into_iter().flatten().filter(|(token, _)| !token.is_empty()).collect();
+        if settings.revocation_uri.is_none() || tokens.is_empty() {
+            return false;
+        }
+        let client_secret = match &settings.client_secret {
+            config::ClientSecret::Text(secret) => Some(secret.clone()),
+            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
+        };
+        let revocation = Revocation { account, settings, client_secret, tokens, conn, messages: Vec::new() };
+        self.enqueue(Purpose::Revocation(Box::new(revocation)));
+        true
+    }
+
+    pub(super) fn on_revocation_answer(
+        &mut self,
+        mut revocation: Revocation,
+        outcome: Result<Reply, Broken>,
+        now: Now,
+    ) {
+        let mut mask = token::mask(&revocation.settings, revocation.client_secret.as_ref());
+        revocation.tokens.iter().for_each(|(token, _)| mask.add(token));
+        let asked = Asked { account: &revocation.settings, redirect_uri: None, mask: &mask };
+        let result = match &outcome {
+            Ok(reply) => revocation::read_answer(&asked, reply, now.wall),
+            Err(broken) => Err(token::read_broken(&asked, broken)),
+        };
+        revocation.tokens.pop();
+        if let Err(failure) = result {
+            let account = revocation.settings.name.clone();
+            let message = Message::NotRevoked { account, reason: failure.message }.to_string();
+            self.log(Level::Warn, message.clone());
+            revocation.messages.push(message);
+        }
+        if !revocation.tokens.is_empty() {
+            self.enqueue(Purpose::Revocation(Box::new(revocation)));
+        } else if let Some(conn) = revocation.conn {
+            self.respond(conn, Response::Done { messages: revocation.messages });
+        }
+    }
+
+    /// Tells who waits for a revocation that the server stops.
+    pub(super) fn leave_revocation(&mut self, purpose: Purpose) {
+        let Purpose::Revocation(mut revocation) = purpose else { return };
+        let Some(conn) = revocation.conn else { return };
+        let reason = "the server is shutting down".to_owned();
+        let message = Message::NotRevoked { account: revocation.settings.name.clone(), reason };
+        revocation.messages.push(message.to_string());
+        self.respond(conn, Response::Done { messages: revocation.messages });
+    }
+}
+
+impl Revocation {
+    pub(super) fn next_call(&self) -> Option<Call> {
+        let (token, hint) = self.tokens.last()?;
+        revocation::request(&self.settings, self.client_secret.as_ref(), token, *hint)
+    }
+}
