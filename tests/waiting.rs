@@ -84,6 +84,12 @@ fn fds(server: &Pizauth) -> usize {
     figures(server.pid()).and_then(|figures| figures.fds).expect("the server's descriptors can be counted")
 }
 
+/// The same when nobody is left whose end the server has not noticed yet.
+fn fds_at_rest(server: &Pizauth) -> usize {
+    wait_until_asleep(server.pid());
+    fds(server)
+}
+
 #[test]
 fn hundreds_that_wait_are_answered_at_once_by_one_thread() {
     let provider = Provider::start(Settings::default());
@@ -91,7 +97,7 @@ fn hundreds_that_wait_are_answered_at_once_by_one_thread() {
     if figures(server.pid()).is_none() {
         return println!("skipped: no /proc");
     }
-    let before = fds(&server);
+    let before = fds_at_rest(&server);
     let crowd = Crowd::start(&server, CROWD);
     eventually("a connection of each client", || fds(&server) == before + CROWD);
     eventually("clients that sleep", || crowd.is_asleep());
@@ -134,7 +140,7 @@ fn a_killed_client_leaves_nothing_behind() {
     if figures(server.pid()).is_none() {
         return println!("skipped: no /proc");
     }
-    let before = fds(&server);
+    let before = fds_at_rest(&server);
     let crowd = Crowd::start(&server, 5);
     eventually("a connection of each client", || fds(&server) == before + 5);
     crowd.signal("KILL");
@@ -172,7 +178,7 @@ fn waiting_ends_with_the_message_of_a_plain_show() {
         ("refused", &["reload"], 1, "changed or removed"),
         ("shutdown", &["shutdown"], 5, "shutting down"),
     ] {
-        let before = fds(&server);
+        let before = fds_at_rest(&server);
         let client = server.spawn(&["show", "-w", "60s", "work"], b"");
         eventually("a waiting client", || fds(&server) == before + 1);
         wait_until_asleep(server.pid());
