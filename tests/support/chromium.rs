@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver},
@@ -13,7 +14,12 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, eventually, folder::Folder, process::living_in, tool};
+use super::{
+    PATIENCE, eventually,
+    folder::Folder,
+    process::{living_in, signal},
+    tool,
+};
 
 /// What the browser must not do: ask anybody but loopback, or the person.
 const FLAGS: [&str; 12] = [
@@ -75,7 +81,7 @@ impl Browser {
         command.arg(format!("--user-data-dir={}", home.display())).arg("about:blank");
         command.env("HOME", &home).env("TMPDIR", folder.path());
         command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME").env_remove("DBUS_SESSION_BUS_ADDRESS");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().expect("no /bin/sh");
         let commands = child.stdin.take();
         let stdout = child.stdout.take().expect("stdout is piped");
@@ -143,6 +149,8 @@ impl Drop for Browser {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        // Some of its processes write over their environment: they are found by their group only.
+        signal("KILL", -i64::from(self.child.id()));
         if !thread::panicking() {
             eventually("the end of all the browser's processes", || living_in(folder).is_empty());
         }

@@ -7,8 +7,11 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use super::{PATIENCE, within};
 
 /// A folder of mode 0700 under the system's temporary folder.
 ///
@@ -73,7 +76,12 @@ impl Folder {
 }
 
 impl Drop for Folder {
+    /// Takes the folder away, also from under a process that is just ending and still writes into it.
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let gone = within(PATIENCE, || {
+            let _ = fs::remove_dir_all(&self.path);
+            (!self.path.exists()).then_some(())
+        });
+        assert!(gone.is_some() || thread::panicking(), "{} cannot be removed", self.path.display());
     }
 }
