@@ -402,7 +402,11 @@ fn no_kill_costs_more_than_the_change_it_came_into() {
 /// Waits until restore_cmd has succeeded.
 #[track_caller]
 fn wait_for_restore(server: &Pizauth, account: &str) {
-    eventually("restored tokens", || server.run(&["show", "-u", account]).status != 4);
+    eventually("restored tokens", || {
+        let shown = server.run(&["show", "-u", account]);
+        assert!([0, 3, 4].contains(&shown.status), "{shown:?}");
+        shown.status != 4
+    });
 }
 
 /// How many runs of the store's script there are.

@@ -1,7 +1,7 @@
 //! A client of the control socket that is quicker than a process: one connection, JSON lines, thousands of requests.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
     path::Path,
@@ -20,10 +20,21 @@ impl Control {
     /// Connects; panics where nobody listens.
     #[track_caller]
     pub fn connect(socket: &Path) -> Control {
-        let stream = UnixStream::connect(socket).unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
-        Control { stream: BufReader::new(stream) }
+        Control::open(socket).unwrap_or_else(|error| panic!("{}: {error}", socket.display()))
+    }
+
+    /// Whether a server answers there. To be connected is not enough: a killed server's child has its listener too,
+    /// until it becomes another program.
+    pub fn is_answered(socket: &Path) -> bool {
+        let Ok(mut control) = Control::open(socket) else { return false };
+        control.send(b"{\"version\":1,\"request\":\"info\"}\n") && control.answer().is_some()
+    }
+
+    fn open(socket: &Path) -> io::Result<Control> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Control { stream: BufReader::new(stream) })
     }
 
     /// Sends bytes as they are; what the server does not want to read is no failure.

@@ -5,10 +5,7 @@ use std::{
     fs::OpenOptions,
     io::Write,
     ops::Deref,
-    os::unix::{
-        net::UnixStream,
-        process::{CommandExt, ExitStatusExt},
-    },
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, mpsc},
@@ -17,7 +14,9 @@ use std::{
 };
 
 use super::{
-    PATIENCE, eventually_some,
+    PATIENCE,
+    control::Control,
+    eventually_some,
     folder::Folder,
     http::{self, Response},
     process::{living_in, signal},
@@ -245,7 +244,7 @@ impl Pizauth {
         let mut server = Pizauth { home, child: Some(child) };
         let is_up = within(PATIENCE, || match server.ended() {
             Some(status) => Some(Err(status)),
-            None => UnixStream::connect(server.socket()).is_ok().then_some(Ok(())),
+            None => Control::is_answered(&server.socket()).then_some(Ok(())),
         });
         match is_up {
             Some(Ok(())) => server,
