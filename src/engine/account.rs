@@ -48,7 +48,7 @@
 //! | `Held` | the hour is over, or somebody asks at once | `InFlight`: token request |
 //! | `Held` | the configuration is read anew | `Due` now |
 //! | `Unable` | somebody asks, and the grant is `client_credentials` | `InFlight`: token request |
-//! | any | tokens by the user | `Due`; an answer under way counts no more |
+//! | any | tokens by the user | `Due`; of an answer under way only a new refresh token still counts |
 //! | any | revoked, account changed | `Unable` |
 //!
 //! [`ClientSecret`], where `client_secret_cmd` prints it (else it is `Unneeded` or `Known` for ever):
@@ -232,6 +232,14 @@ impl ClientSecret {
             config::ClientSecret::None => ClientSecret::Unneeded,
             config::ClientSecret::Text(secret) => ClientSecret::Known(secret.clone()),
             config::ClientSecret::Command(_) => ClientSecret::Unread,
+        }
+    }
+
+    /// The secret itself, where it is known.
+    pub(super) fn known(&self) -> Option<&Secret> {
+        match self {
+            ClientSecret::Known(secret) => Some(secret),
+            ClientSecret::Unneeded | ClientSecret::Unread | ClientSecret::Reading(_) => None,
         }
     }
 }

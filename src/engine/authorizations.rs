@@ -101,7 +101,7 @@ impl Engine {
         &mut self,
         index: usize,
         ticket: Ticket,
-        Ending { outcome, sent }: Ending,
+        Ending { outcome, sent, refresh_token: _ }: Ending,
         now: Now,
     ) {
         let Browser::Exchanging(exchanging) = self.accounts[index].browser() else { return };
@@ -334,7 +334,7 @@ impl Engine {
     }
 
     pub(super) fn on_poll_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
-        let Ending { outcome, sent } = ending;
+        let Ending { outcome, sent, refresh_token: _ } = ending;
         let Device::Polling(polling) = self.accounts[index].device() else { return };
         if polling.attempt != Attempt::InFlight(ticket) {
             return;

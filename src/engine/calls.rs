@@ -3,13 +3,13 @@
 //! A request belongs to whoever holds its ticket. An owner that goes away leaves the request behind as abandoned:
 //! it still counts against the limit, and what it brings is revoked.
 
-use std::{collections::VecDeque, rc::Rc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use super::{
     Engine,
     account::{AccountId, Attempt, Browser, ClientSecret, Device, Renewal},
     event::{ConnId, Effect, Level, Ticket},
-    revocations::Revocation,
+    revocations::{Client, Revocation},
     time::{Now, Time},
 };
 use crate::{
@@ -59,14 +59,16 @@ pub(super) struct Ending {
     pub(super) outcome: Result<Reply, Broken>,
     /// When it was sent: a token in the answer has lived since then at the most.
     pub(super) sent: Time,
+    /// What a renewal was sent with.
+    pub(super) refresh_token: Option<Secret>,
 }
 
 /// Who is interested in the outcome.
 enum Owner {
     /// The purpose's account.
     Account,
-    /// Nobody; tokens that it brings are revoked with these settings.
-    Abandoned(Rc<config::Account>),
+    /// Nobody; tokens that it brings are revoked as this client.
+    Abandoned(Client),
 }
 
 /// What a request is for.
@@ -97,10 +99,12 @@ impl Purpose {
     /// The account whose client secret must be known before the request can be sent.
     fn needs_secret_of(&self) -> Option<AccountId> {
         match self {
-            Purpose::Revocation(revocation) => match revocation.settings.client_secret {
-                config::ClientSecret::Command(_) if revocation.client_secret.is_none() => Some(revocation.account),
-                config::ClientSecret::Command(_) | config::ClientSecret::Text(_) | config::ClientSecret::None => None,
-            },
+            Purpose::Revocation(revocation) => {
+                let Client { account, settings, client_secret } = &revocation.client;
+                let unread =
+                    client_secret.is_none() && matches!(settings.client_secret, config::ClientSecret::Command(_));
+                unread.then_some(*account)
+            }
             Purpose::Exchange(_) | Purpose::Renewal(..) => self.account(),
             Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_) => self.account(),
         }
@@ -179,10 +183,11 @@ impl Engine {
     }
 
     /// Leaves an account's requests under way behind; those that only wait for their turn are dropped.
-    pub(super) fn abandon_calls(&mut self, id: AccountId, settings: &Rc<config::Account>) {
-        self.calls.queue.retain(|call| call.purpose.account() != Some(id));
-        for call in self.calls.under_way.iter_mut().filter(|call| call.purpose.account() == Some(id)) {
-            call.owner = Owner::Abandoned(Rc::clone(settings));
+    pub(super) fn abandon_calls(&mut self, index: usize) {
+        let account = &self.accounts[index];
+        self.calls.queue.retain(|call| call.purpose.account() != Some(account.id));
+        for call in self.calls.under_way.iter_mut().filter(|call| call.purpose.account() == Some(account.id)) {
+            call.owner = Owner::Abandoned(Client::of(account));
         }
     }
 
@@ -194,7 +199,7 @@ impl Engine {
             queue.into_iter().partition(|call| call.purpose.needs_secret_of() == Some(id));
         self.calls.queue = rest;
         for call in failed {
-            let ending = Ending { outcome: Err(broken.clone()), sent: now.time };
+            let ending = Ending { outcome: Err(broken.clone()), sent: now.time, refresh_token: None };
             self.conclude_call(call.ticket, call.purpose, ending, now);
         }
     }
@@ -228,7 +233,7 @@ impl Engine {
             if !abandoned {
                 let detail = format!("no answer within {} s", CALL_LIMIT.as_secs());
                 let outcome = Err(Broken { stage: Stage::Sent, detail });
-                self.conclude_call(ticket, purpose, Ending { outcome, sent }, now);
+                self.conclude_call(ticket, purpose, Ending { outcome, sent, refresh_token: None }, now);
             }
         }
     }
@@ -239,14 +244,11 @@ impl Engine {
             return self.log(Level::Debug, format!("answer to request {} that nobody made", ticket.0));
         };
         let call = self.calls.under_way.swap_remove(position);
+        let ending = Ending { outcome, sent: call.sent, refresh_token: call.refresh_token };
         match call.owner {
-            Owner::Abandoned(settings) => self.revoke_late_tokens(&call.purpose, settings, outcome, now),
-            Owner::Account if call.until.is_none() => {
-                self.on_late_answer(&call.purpose, Ending { outcome, sent: call.sent }, now);
-            }
-            Owner::Account => {
-                self.conclude_call(ticket, call.purpose, Ending { outcome, sent: call.sent }, now);
-            }
+            Owner::Abandoned(client) => self.revoke_late_tokens(&call.purpose, client, &ending.outcome, now),
+            Owner::Account if call.until.is_none() => self.on_late_answer(&call.purpose, ending, now),
+            Owner::Account => self.conclude_call(ticket, call.purpose, ending, now),
         }
     }
 
@@ -269,8 +271,10 @@ impl Engine {
     /// An answer came after its request was given up: tokens in it are still worth having, unless there are newer.
     fn on_late_answer(&mut self, purpose: &Purpose, ending: Ending, now: Now) {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
-        let settings = Rc::clone(&self.accounts[index].settings);
-        let Some(tokens) = tokens_of(&settings, purpose, &ending.outcome, now) else { return };
+        let client = Client::of(&self.accounts[index]);
+        let Some(tokens) = tokens_of(&client.settings, purpose, &ending.outcome, now) else {
+            return self.keep_rotated(index, &ending, now);
+        };
         let account = &self.accounts[index];
         let wanted = match purpose {
             Purpose::Renewal(_, generation) => account.generation == *generation,
@@ -282,9 +286,9 @@ impl Engine {
         match (wanted, purpose) {
             (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, ending.sent, now),
             (true, _) => self.install_authorized(index, tokens, ending.sent, now),
-            (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(purpose, settings, tokens),
+            (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(client, tokens),
             // Some providers end a client's every grant with one of them, and so the newer one too.
-            (false, _) => {}
+            (false, _) => self.keep_rotated(index, &ending, now),
         }
     }
 
@@ -322,10 +326,8 @@ impl Engine {
     /// Gives a revocation the client secret that it waited for.
     fn complete(&self, purpose: &mut Purpose) {
         let index = purpose.needs_secret_of().and_then(|id| self.index_of(id));
-        if let (Purpose::Revocation(revocation), Some(index)) = (purpose, index)
-            && let ClientSecret::Known(secret) = &self.accounts[index].client_secret
-        {
-            revocation.client_secret = Some(secret.clone());
+        if let (Purpose::Revocation(revocation), Some(index)) = (purpose, index) {
+            revocation.client.client_secret = self.accounts[index].client_secret.known().cloned();
         }
     }
 
@@ -336,10 +338,7 @@ impl Engine {
             Purpose::Exchange(id) | Purpose::Renewal(id, _) => &self.accounts[self.index_of(*id)?],
             Purpose::DeviceAuthorization(id) | Purpose::DevicePoll(id) => &self.accounts[self.index_of(*id)?],
         };
-        let secret = match &account.client_secret {
-            ClientSecret::Known(secret) => Some(secret),
-            ClientSecret::Unneeded | ClientSecret::Unread | ClientSecret::Reading(_) => None,
-        };
+        let secret = account.client_secret.known();
         let settings = &account.settings;
         match purpose {
             Purpose::Revocation(_) => None,
@@ -413,11 +412,7 @@ impl Engine {
     /// Everything of an account that a message must not show.
     pub(super) fn mask(&self, index: usize) -> Mask {
         let account = &self.accounts[index];
-        let client_secret = match &account.client_secret {
-            ClientSecret::Known(secret) => Some(secret),
-            ClientSecret::Unneeded | ClientSecret::Unread | ClientSecret::Reading(_) => None,
-        };
-        let mut mask = token::mask(&account.settings, client_secret);
+        let mut mask = token::mask(&account.settings, account.client_secret.known());
         if let Some(token) = &account.token {
             mask.add(&token.access_token);
             token.refresh_token.iter().for_each(|token| mask.add(token));

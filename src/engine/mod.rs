@@ -38,6 +38,7 @@ use self::{
     redirects::Handled,
     reloads::Reloads,
     renewals::Pause,
+    revocations::Client,
     shutdown::Phase,
 };
 use crate::{
@@ -238,15 +239,15 @@ impl Engine {
         };
         self.close_authorization(index, &outcome, now);
         let state = &self.accounts[index];
-        let (id, settings) = (state.id, Rc::clone(&state.settings));
+        let client = Client::of(state);
         let tokens = state.token.as_ref().map(|token| (token.refresh_token.clone(), token.access_token.clone()));
         let (refresh_token, access_token) = tokens.unzip();
-        self.abandon_calls(id, &settings);
+        self.abandon_calls(index);
         self.forget_token(index, TokenEvent::Revoked, now);
         self.accounts[index].last_error = None;
         self.fail_waiters(index, Reason::Error, &Message::Revoked { account }, |_| true);
         let refresh_token = refresh_token.flatten();
-        let asked = !local && self.revoke_at_provider(id, settings, refresh_token, access_token, Some(conn));
+        let asked = !local && self.revoke_at_provider(client, refresh_token, access_token, Some(conn));
         if !asked {
             self.respond(conn, Response::Done { messages: Vec::new() });
         }

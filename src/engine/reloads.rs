@@ -131,8 +131,7 @@ impl Engine {
     /// Lets go of an account that is not configured any more, or not as it was.
     fn remove(&mut self, account: Account, now: Now) {
         let name = account.name().to_owned();
-        let settings = Rc::clone(&account.settings);
-        let (id, had_token) = (account.id, account.token.is_some());
+        let had_token = account.token.is_some();
         let still_there = self.account_named(&name).is_some();
 
         // The machines close as they do for a revoked account, so it stands in the list for that long.
@@ -146,9 +145,9 @@ impl Engine {
         self.close_authorization(index, &outcome, now);
         self.forget_running_of(index);
         self.fail_waiters(index, Reason::Error, &Message::AccountChanged { account: name.clone() }, |_| true);
+        self.abandon_calls(index);
         self.accounts.truncate(index);
 
-        self.abandon_calls(id, &settings);
         self.load.bury(&name);
         if had_token || self.load.keeps_waiting() {
             self.changes += 1;

@@ -155,7 +155,7 @@ impl Engine {
 
     pub(super) fn on_renewal_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
         if self.accounts[index].renewal() != Renewal::InFlight(ticket) {
-            return;
+            return self.keep_rotated(index, &ending, now);
         }
         self.accounts[index].renewed_at = Some(now.time);
         match self.read_tokens(index, None, &ending.outcome, now) {
@@ -300,7 +300,10 @@ impl Engine {
         let account = &mut self.accounts[index];
         account.generation += 1;
         match &mut account.token {
-            Some(token) => token.refresh_token = Some(refresh_token),
+            Some(token) => {
+                token.refresh_token = Some(refresh_token);
+                token.refresh_token_expires_at = None;
+            }
             None => {
                 account.token = Some(Issued {
                     access_token: Secret::default(),
@@ -316,6 +319,22 @@ impl Engine {
             }
         }
         self.mark_changed(index, now);
+    }
+
+    /// The account has moved on, but may still hold the refresh token of this request: a new one in the answer takes
+    /// its place, since the old one is often worth nothing any more.
+    pub(super) fn keep_rotated(&mut self, index: usize, ending: &Ending, now: Now) {
+        let held = self.accounts[index].token.as_ref().and_then(|token| token.refresh_token.as_ref());
+        if held.is_none() || held != ending.refresh_token.as_ref() {
+            return;
+        }
+        let came = match self.read_tokens(index, None, &ending.outcome, now) {
+            Ok(tokens) => tokens.refresh_token,
+            Err(failure) => failure.refresh_token,
+        };
+        if let Some(refresh_token) = came {
+            self.keep_refresh_token(index, refresh_token, now);
+        }
     }
 
     /// The end of a pause that the provider asked for.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     Engine,
-    account::AccountId,
+    account::{Account, AccountId},
     calls::{Purpose, tokens_of},
     event::{ConnId, Level},
     message::Message,
@@ -20,17 +20,31 @@ use crate::{
     secret::Secret,
 };
 
-/// Tokens to revoke one after another, and who is told how it went.
+/// A client as it was when its tokens were given up: the account may have changed when they are revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Revocation {
+pub(super) struct Client {
     /// Whose client secret is sent, where a command has to print it first.
     pub(super) account: AccountId,
     pub(super) settings: Rc<config::Account>,
     pub(super) client_secret: Option<Secret>,
+}
+
+/// Tokens to revoke one after another, and who is told how it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Revocation {
+    pub(super) client: Client,
     /// The next is last.
     pub(super) tokens: Vec<(Secret, revocation::Hint)>,
     pub(super) conn: Option<ConnId>,
     pub(super) messages: Vec<String>,
+}
+
+impl Client {
+    /// The client that an account is now.
+    pub(super) fn of(account: &Account) -> Client {
+        let client_secret = account.client_secret.known().cloned();
+        Client { account: account.id, settings: Rc::clone(&account.settings), client_secret }
+    }
 }
 
 impl Engine {
@@ -38,26 +52,24 @@ impl Engine {
     pub(super) fn revoke_late_tokens(
         &mut self,
         purpose: &Purpose,
-        settings: Rc<config::Account>,
-        outcome: Result<Reply, Broken>,
+        client: Client,
+        outcome: &Result<Reply, Broken>,
         now: Now,
     ) {
-        if let Some(tokens) = tokens_of(&settings, purpose, &outcome, now) {
-            self.revoke_tokens(purpose, settings, tokens);
+        if let Some(tokens) = tokens_of(&client.settings, purpose, outcome, now) {
+            self.revoke_tokens(client, tokens);
         }
     }
 
-    pub(super) fn revoke_tokens(&mut self, purpose: &Purpose, settings: Rc<config::Account>, tokens: Tokens) {
-        let Some(id) = purpose.account() else { return };
-        self.log(Level::Info, format!("{}: tokens came that nobody wants any more", settings.name));
-        self.revoke_at_provider(id, settings, tokens.refresh_token, Some(tokens.access_token), None);
+    pub(super) fn revoke_tokens(&mut self, client: Client, tokens: Tokens) {
+        self.log(Level::Info, format!("{}: tokens came that nobody wants any more", client.settings.name));
+        self.revoke_at_provider(client, tokens.refresh_token, Some(tokens.access_token), None);
     }
 
     /// Asks the provider to revoke tokens, the refresh token first; does nothing where it has no such endpoint.
     pub(super) fn revoke_at_provider(
         &mut self,
-        account: AccountId,
-        settings: Rc<config::Account>,
+        client: Client,
         refresh_token: Option<Secret>,
         access_token: Option<Secret>,
         conn: Option<ConnId>,
@@ -65,14 +77,10 @@ impl Engine {
         let access = access_token.map(|token| (token, revocation::Hint::AccessToken));
         let refresh = refresh_token.map(|token| (token, revocation::Hint::RefreshToken));
         let tokens: Vec<_> = [access, refresh].into_iter().flatten().filter(|(token, _)| !token.is_empty()).collect();
-        if settings.revocation_uri.is_none() || tokens.is_empty() {
+        if client.settings.revocation_uri.is_none() || tokens.is_empty() {
             return false;
         }
-        let client_secret = match &settings.client_secret {
-            config::ClientSecret::Text(secret) => Some(secret.clone()),
-            config::ClientSecret::None | config::ClientSecret::Command(_) => None,
-        };
-        let revocation = Revocation { account, settings, client_secret, tokens, conn, messages: Vec::new() };
+        let revocation = Revocation { client, tokens, conn, messages: Vec::new() };
         self.enqueue(Purpose::Revocation(Box::new(revocation)));
         true
     }
@@ -83,16 +91,17 @@ impl Engine {
         outcome: Result<Reply, Broken>,
         now: Now,
     ) {
-        let mut mask = token::mask(&revocation.settings, revocation.client_secret.as_ref());
+        let client = &revocation.client;
+        let mut mask = token::mask(&client.settings, client.client_secret.as_ref());
         revocation.tokens.iter().for_each(|(token, _)| mask.add(token));
-        let asked = Asked { account: &revocation.settings, redirect_uri: None, mask: &mask };
+        let asked = Asked { account: &client.settings, redirect_uri: None, mask: &mask };
         let result = match &outcome {
             Ok(reply) => revocation::read_answer(&asked, reply, now.wall),
             Err(broken) => Err(token::read_broken(&asked, broken)),
         };
         revocation.tokens.pop();
         if let Err(failure) = result {
-            let account = revocation.settings.name.clone();
+            let account = revocation.client.settings.name.clone();
             let message = Message::NotRevoked { account, reason: failure.message }.to_string();
             self.log(Level::Warn, message.clone());
             revocation.messages.push(message);
@@ -109,7 +118,7 @@ impl Engine {
         let Purpose::Revocation(mut revocation) = purpose else { return };
         let Some(conn) = revocation.conn else { return };
         let reason = "the server is shutting down".to_owned();
-        let message = Message::NotRevoked { account: revocation.settings.name.clone(), reason };
+        let message = Message::NotRevoked { account: revocation.client.settings.name.clone(), reason };
         revocation.messages.push(message.to_string());
         self.respond(conn, Response::Done { messages: revocation.messages });
     }
@@ -118,6 +127,6 @@ impl Engine {
 impl Revocation {
     pub(super) fn next_call(&self) -> Option<Call> {
         let (token, hint) = self.tokens.last()?;
-        revocation::request(&self.settings, self.client_secret.as_ref(), token, *hint)
+        revocation::request(&self.client.settings, self.client.client_secret.as_ref(), token, *hint)
     }
 }

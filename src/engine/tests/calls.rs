@@ -250,6 +250,20 @@ fn what_comes_after_revoke_is_revoked_with_the_printed_secret() {
 }
 
 #[test]
+fn what_comes_after_a_change_is_revoked_with_the_secret_printed_before() {
+    let mut sim = Sim::authorized_with_secret("s");
+    sim.refresh("work", None);
+    sim.reload(config(vec![Account { client_id: "another".to_owned(), ..command_account("work") }]), bound(1234));
+    sim.answer_call(200, &tokens(2, 3600));
+    for token in ["refresh-2", "access-2"] {
+        let ticket = sim.call();
+        assert_eq!(sim.field(ticket, "token").as_deref(), Some(token));
+        assert_eq!(sim.field(ticket, "client_secret").as_deref(), Some("s"), "{token}");
+        sim.answer(ticket, 200, "");
+    }
+}
+
+#[test]
 fn an_answer_that_nobody_asked_for_is_ignored() {
     let mut sim = Sim::authorized();
     let ticket = crate::engine::Ticket(4711);

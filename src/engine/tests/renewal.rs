@@ -129,6 +129,45 @@ fn there_is_never_a_second_request_with_one_refresh_token() {
 }
 
 #[test]
+fn a_rotated_refresh_token_is_kept_though_a_login_that_brought_none_came_first() {
+    for (name, wait) in [("in time", 0), ("late", 33)] {
+        let mut sim = Sim::authorized();
+        sim.refresh("work", None);
+        let refresh = sim.call();
+        sim.sleep(secs(wait));
+        sim.auth("work", None);
+        sim.allow("work");
+        let exchange = *sim.calls.keys().next_back().unwrap();
+        sim.answer(exchange, 200, r#"{"access_token":"access-2","expires_in":3600}"#);
+        sim.answer(refresh, 200, &tokens(3, 3600));
+        let show = sim.show("work");
+        assert_eq!(sim.token(show), "access-2", "{name}");
+        sim.refresh("work", None);
+        assert_eq!(refresh_token_sent(&sim).as_deref(), Some("refresh-3"), "{name}");
+    }
+}
+
+#[test]
+fn an_answer_to_the_refresh_before_a_login_costs_the_new_refresh_token_nothing() {
+    for (name, status, body) in [
+        ("tokens", 200, tokens(3, 3600)),
+        ("a refusal", 400, r#"{"error":"invalid_grant"}"#.to_owned()),
+        ("an unusable token", 200, r#"{"access_token":"a b","refresh_token":"refresh-3"}"#.to_owned()),
+    ] {
+        let mut sim = Sim::authorized();
+        sim.refresh("work", None);
+        let refresh = sim.call();
+        sim.auth("work", None);
+        sim.allow("work");
+        let exchange = *sim.calls.keys().next_back().unwrap();
+        sim.answer(exchange, 200, &tokens(2, 3600));
+        sim.answer(refresh, status, &body);
+        sim.refresh("work", None);
+        assert_eq!(refresh_token_sent(&sim).as_deref(), Some("refresh-2"), "{name}");
+    }
+}
+
+#[test]
 fn what_a_failed_refresh_means() {
     let loops = r#"{"error":"invalid_grant","error_description":"AADSTS50196: loop"}"#;
     for (name, status, body, want) in [
@@ -174,9 +213,13 @@ fn what_a_failed_refresh_means() {
 
 #[test]
 fn a_rotated_refresh_token_beside_an_unusable_access_token_replaces_the_old() {
-    let mut sim = Sim::authorized();
+    let mut sim = Sim::new(vec![account("work")]);
+    let tokens = r#"{"access_token":"a","refresh_token":"old","expires_in":3600,"refresh_token_expires_in":9000}"#;
+    sim.authorize("work", tokens);
+    assert!(sim.status("work").refresh_token_expires_at.is_some());
     sim.refresh("work", None);
     sim.answer_call(200, r#"{"access_token":"a b","refresh_token":"new"}"#);
+    assert_eq!(sim.status("work").refresh_token_expires_at, None, "nothing is known of the new one's end");
     sim.refresh("work", None);
     assert_eq!(refresh_token_sent(&sim).as_deref(), Some("new"));
 }
