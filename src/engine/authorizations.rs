@@ -9,7 +9,7 @@ use super::{
     event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
     message::Message,
-    renewals::retry_after_of,
+    renewals::{first_pause, retry_after_of},
     time::{Now, Time},
     waiters::{Patience, Waiter, Wants},
 };
@@ -292,7 +292,8 @@ impl Engine {
         self.log(Level::Warn, message.to_string());
         self.accounts[index].record_error(failure.message, true, now);
         if self.is_awaited(index) && self.is_running() {
-            let pause = self.accounts[index].retry().max(retry_after_of(failure.kind).unwrap_or_default());
+            let pause = first_pause(failure.kind, self.accounts[index].retry());
+            let pause = pause.max(retry_after_of(failure.kind).unwrap_or_default());
             self.enter_device(index, Device::Asking(Attempt::Due(now.time + pause)));
         }
         self.fail_waiters(index, Reason::Temporary, &message, |wants| match wants {
@@ -363,7 +364,7 @@ impl Engine {
             FailureKind::Transient { retry_after }
             | FailureKind::Looping { retry_after }
             | FailureKind::Unexpected { retry_after } => {
-                let next = now.time + interval + retry_after.unwrap_or_default();
+                let next = now.time + first_pause(failure.kind, interval) + retry_after.unwrap_or_default();
                 self.set_poll(index, Attempt::Due(next), Duration::ZERO);
                 let line = format!("{}: {}", self.accounts[index].name(), failure.message);
                 self.log(Level::Warn, line);

@@ -172,12 +172,11 @@ impl Engine {
         self.note_pause(index, retry_after_of(failure.kind), now);
         let userless = self.accounts[index].settings.grant == Grant::ClientCredentials;
         match failure.kind {
-            FailureKind::Transient { retry_after } | FailureKind::Unexpected { retry_after } => {
-                let retry = self.accounts[index].retry();
-                self.retry_renewal(index, failure.message, retry, retry_after, now);
-            }
-            FailureKind::Looping { retry_after } => {
-                self.retry_renewal(index, failure.message, LOOPING_PAUSE, retry_after, now);
+            FailureKind::Transient { retry_after }
+            | FailureKind::Looping { retry_after }
+            | FailureKind::Unexpected { retry_after } => {
+                let first = first_pause(failure.kind, self.accounts[index].retry());
+                self.retry_renewal(index, failure.message, first, retry_after, now);
             }
             FailureKind::GrantEnded if !userless => self.end_grant(index, failure.message, now),
             FailureKind::GrantEnded | FailureKind::Refused => self.hold_renewal(index, failure.message, now),
@@ -409,6 +408,17 @@ pub(super) fn retry_after_of(kind: FailureKind) -> Option<Duration> {
         | FailureKind::Looping { retry_after }
         | FailureKind::Unexpected { retry_after } => retry_after,
         FailureKind::GrantEnded | FailureKind::Refused => None,
+    }
+}
+
+/// The pause before the first further try, which is `usual` unless the provider found that the client loops.
+pub(super) fn first_pause(kind: FailureKind, usual: Duration) -> Duration {
+    match kind {
+        FailureKind::Looping { .. } => LOOPING_PAUSE,
+        FailureKind::Transient { .. }
+        | FailureKind::Unexpected { .. }
+        | FailureKind::GrantEnded
+        | FailureKind::Refused => usual,
     }
 }
 

@@ -85,6 +85,23 @@ fn polling_lives_through_trouble() {
 }
 
 #[test]
+fn a_provider_that_finds_a_loop_is_left_alone_for_10_minutes() {
+    const LOOP: &str = r#"{"error":"invalid_request","error_description":"AADSTS50196: the client loops"}"#;
+    let (mut sim, _) = asked();
+    sim.sleep(secs(5));
+    sim.answer_call(400, LOOP);
+    sim.sleep(secs(594));
+    assert!(sim.calls.is_empty(), "no poll");
+    let mut sim = Sim::new(vec![device_account("work")]);
+    sim.show_waiting("work", 3600);
+    sim.answer_call(400, LOOP);
+    sim.sleep(secs(599));
+    assert!(sim.calls.is_empty(), "no question");
+    sim.sleep(secs(1));
+    assert_eq!(sim.purposes(), ["device"]);
+}
+
+#[test]
 fn a_retry_after_of_a_poll_holds_for_refreshes_too() {
     let mut sim = Sim::new(vec![account("home"), device_account("work")]);
     sim.authorize("home", &tokens(1, 3600));
