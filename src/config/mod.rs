@@ -174,7 +174,10 @@ pub fn parse(text: &str) -> Result<Config, Diagnostics> {
     })
 }
 
-/// Reads a time as the configuration and the command line write it: digits, then `s`, `m`, `h` or `d`.
+/// Longest time that is told from for ever: a century, far from any overflow.
+const LONGEST_TIME: u64 = 100 * 366 * 24 * 60 * 60;
+
+/// Reads a time as the configuration writes it: digits, then `s`, `m`, `h` or `d`. More than a century is a century.
 pub fn parse_time(text: &str) -> Option<Duration> {
     let digits = text.strip_suffix(['s', 'm', 'h', 'd'])?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -186,7 +189,8 @@ pub fn parse_time(text: &str) -> Option<Duration> {
         b'h' => 60 * 60,
         _ => 24 * 60 * 60,
     };
-    digits.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_secs)
+    let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+    Some(Duration::from_secs(seconds.min(LONGEST_TIME)))
 }
 
 /// Writes `text` as a string of the configuration: the one function that quotes.
