@@ -2,6 +2,8 @@
 
 mod support;
 
+use serde_json::Value;
+
 use support::{
     eventually, eventually_some, http,
     http::visible_text,
@@ -220,6 +222,23 @@ fn reload_changes_everything_or_nothing() {
     server.signal("HUP");
     eventually("the loss of a changed account's token", || server.run(&["show", "work"]).status == 3);
     server.run(&["show", "home"]).expect(1);
+}
+
+#[test]
+fn the_port_that_is_held_can_be_fixed_by_reload() {
+    let provider = Provider::start(Settings::default());
+    let account = provider.account("work", "");
+    let server = Pizauth::start(&account);
+    let url = server.authorization_url("work");
+    let info: Value = serde_json::from_str(&server.run(&["info", "-j"]).expect(0).stdout).expect("JSON");
+    let port = info["server_info"]["http_port"].as_str().expect("a port").to_owned();
+    for host in ["127.0.0.1", "localhost"] {
+        server.configure(&format!("http_listen = \"{host}:{port}\";\n{account}"));
+        server.run(&["reload"]).expect(0);
+        assert_eq!(server.authorization_url("work"), url, "{host}: the login stays open");
+    }
+    server.authorize("work");
+    assert_eq!(server.token("work"), provider.last_access_token());
 }
 
 #[test]

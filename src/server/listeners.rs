@@ -120,8 +120,8 @@ impl Listeners {
 
 impl Port {
     fn open(option: &'static str, setting: &str, present: Option<&Port>, next: &mut usize) -> Result<Port, String> {
-        if let Some(present) = present.filter(|present| present.setting == setting) {
-            return Ok(present.clone());
+        if let Some(present) = present.filter(|present| present.is_at(setting)) {
+            return Ok(Port { setting: setting.to_owned(), ..present.clone() });
         }
         let (sockets, other) = bind(setting).map_err(|error| fault(option, setting, &error))?;
         let number = sockets.first().and_then(|socket| socket.local_addr().ok()).map_or(0, |address| address.port());
@@ -135,6 +135,13 @@ impl Port {
             Fault::OtherFamilyTaken { option, setting: setting.to_owned(), other: other.to_string() }.into()
         });
         Ok(Port { setting: setting.to_owned(), number, sockets: numbered, warning, registered: false })
+    }
+
+    /// Whether this is what `setting` asks for, written as before or not.
+    fn is_at(&self, setting: &str) -> bool {
+        let wanted = loopback(setting).or_else(|| setting.parse().ok());
+        let mut held = self.sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok());
+        self.setting == setting || held.any(|held| Some(held) == wanted)
     }
 
     fn register(&mut self, registry: &Registry) -> io::Result<()> {
@@ -274,5 +281,22 @@ mod tests {
         let error = bind(&format!("127.0.0.1:{}", port_of(&sockets))).unwrap_err();
         let told = fault("http_listen", "localhost:1", &error);
         assert_eq!(told, "http_listen localhost:1: another program holds this port; end it, or take another port");
+    }
+
+    #[test]
+    fn a_port_that_is_held_already_is_kept_however_it_is_written() {
+        let mut next = 0;
+        let numbers = |port: &Port| port.sockets.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+        let present = Port::open("http_listen", "127.0.0.1:0", None, &mut next).unwrap();
+        let written = ["127.0.0.1:0", "127.0.0.1:N", "localhost:N", "LOCALHOST.:N"];
+        let both = if present.sockets.len() == 2 { &["[::1]:N"][..] } else { &[] };
+        for setting in written.iter().chain(both) {
+            let setting = setting.replace('N', &present.number.to_string());
+            let port = Port::open("http_listen", &setting, Some(&present), &mut next).unwrap();
+            assert_eq!((numbers(&port), port.number), (numbers(&present), present.number), "{setting}");
+            assert_eq!(port.setting, setting);
+        }
+        let other = Port::open("http_listen", "localhost:0", Some(&present), &mut next).unwrap();
+        assert_ne!(other.number, present.number);
     }
 }
