@@ -34,6 +34,12 @@ fn connect(authority: &str) -> TcpStream {
     stream
 }
 
+/// Whether a process stands still after SIGSTOP.
+fn is_stopped(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:\tT"))
+}
+
 /// The most resident memory that the server has had, in kB; 0 where the system does not tell.
 fn peak(server: &Pizauth) -> u64 {
     figures(server.pid()).map_or(0, |figures| figures.peak_rss)
@@ -128,6 +134,25 @@ fn a_crowd_at_the_control_socket_leaves_room_for_who_asks() {
     assert_eq!(server.token("work"), provider.last_access_token());
     drop(crowd);
     server.run(&["status"]).expect(0);
+}
+
+#[test]
+fn a_newcomer_does_not_pay_for_who_had_its_place_before() {
+    let provider = Provider::start(Settings::default());
+    let server = Pizauth::start_in(Home::new(&provider.account("work", "")).limited("-n 32"));
+    // As many as this limit lets in. The last has been answered, so all are in.
+    let mut crowd: Vec<Control> = (0..16).map(|_| Control::connect(&server.socket())).collect();
+    crowd[15].ask("show", "work");
+    server.signal("STOP");
+    if figures(server.pid()).is_some() {
+        eventually("a server that stands still", || is_stopped(server.pid()));
+    }
+    // When it goes on, it learns at once that there is somebody new and that the oldest has gone.
+    let mut newcomer = Control::connect(&server.socket());
+    newcomer.send(b"{\"version\":1,\"request\":\"show\",\"account\":\"work\"}\n");
+    crowd.remove(0);
+    server.signal("CONT");
+    assert!(newcomer.answer().is_some(), "the newcomer was sent away");
 }
 
 #[test]

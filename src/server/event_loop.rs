@@ -193,7 +193,9 @@ impl<'a> EventLoop<'a> {
         let now = self.clock.now();
         self.now = now.time;
         self.events.append(&mut self.later);
-        for event in ready.iter() {
+        // Newcomers last: they can get the place of somebody of whom there is still something to be told.
+        let (newcomers, others): (Vec<_>, Vec<_>) = ready.iter().partition(|event| is_newcomer(event));
+        for event in others.into_iter().chain(newcomers) {
             self.dispatch(event, now.time);
         }
         self.expire(now.time);
@@ -358,6 +360,11 @@ impl<'a> EventLoop<'a> {
         self.hooks.kill_all();
         Ok(())
     }
+}
+
+/// Whether it is a listener that has something.
+fn is_newcomer(ready: &event::Event) -> bool {
+    matches!(Source::of(ready.token()), Some(Source::ControlListener | Source::RedirectListener(_)))
 }
 
 fn log_level(level: engine::Level) -> Level {
