@@ -29,12 +29,13 @@ const INSTALLED: [(&str, u32); 11] = [
 ];
 
 /// A few of the examples, so that an empty folder `conf` would not do.
-const EXAMPLES: [(&str, u32); 5] = [
+const EXAMPLES: [(&str, u32); 6] = [
     ("pizauth.conf", 0o644),
     ("examples/gpg.sh", 0o755),
     ("service/pizauth.service", 0o644),
     ("service/rc.d/openbsd", 0o755),
     ("examples/persistence.conf", 0o644),
+    ("providers/google.conf", 0o644),
 ];
 
 /// A staging folder with the folder of a build, whose program is the one under test.
