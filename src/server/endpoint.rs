@@ -115,7 +115,9 @@ impl Endpoint {
 
         let wire = Wire::open(&target, proxy.as_ref(), tls, deadline)?;
         let absolute = forwarder.map(|_| origin(request.uri()));
-        let line = Line { wire, buffers: LazyBuffers::new(MAX_HEAD, MAX_HEAD), sent: sent.clone(), absolute };
+        // One byte more than a head may have, so that a longer one is seen to be so.
+        let buffers = LazyBuffers::new(MAX_HEAD + 1, MAX_HEAD);
+        let line = Line { wire, buffers, sent: sent.clone(), absolute };
         let agent = Agent::with_parts(config(), Handover(Mutex::new(Some(line))), NoLookup);
         let outcome = match &call.body {
             Some(body) => exchange(&agent, request.map(|()| body.expose().as_bytes())),
