@@ -8,8 +8,9 @@ use super::{command::Arguments, failure::Failure, output};
 use crate::{
     config::{self, ClientAuth, Grant},
     oauth::{
-        Call, Reply,
+        Broken, Call, CertificateFault, Stage,
         metadata::{self, Metadata, Methods},
+        text,
     },
     server::{endpoint::Endpoint, proxy::ProxySettings, roots},
 };
@@ -17,26 +18,48 @@ use crate::{
 /// Fetches the metadata of an issuer, from its likeliest place first, and prints the block.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let url = arguments.operand();
-    let refused = |message: String| Failure::Refused(vec![format!("{url}: {message}")]);
-    let places = metadata::candidates(&url).map_err(|fault| refused(fault.to_string()))?;
+    let places = metadata::candidates(&url)
+        .map_err(|fault| Failure::Refused(vec![format!("{}: {fault}", text::one_line(&url))]))?;
     let roots = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
     let roots = roots::load(None, roots.as_deref().map(Path::new)).map_err(|fault| Failure::Refused(vec![fault]))?;
     let endpoint = Endpoint::new(ProxySettings::from_env(), roots);
 
     let mut faults = Vec::new();
     for place in places {
-        match fetch(&endpoint, &place).and_then(|reply| metadata::read(&url, &reply).map_err(|fault| fault.to_string()))
-        {
+        let call = Call { uri: place.clone(), headers: Vec::new(), body: None };
+        let told = |what: String| format!("{place}: {what}");
+        // Every place is on the same host: where that does not answer, the next is no better.
+        let reply = endpoint.send_blocking(&call).map_err(|broken| Failure::Refused(vec![told(no_answer(&broken))]))?;
+        match metadata::read(&url, &reply) {
             Ok(metadata) => return print(&url, &metadata),
-            Err(fault) => faults.push(format!("{place}: {fault}")),
+            Err(fault) => faults.push((fault.is_of_metadata(), told(fault.to_string()))),
         }
     }
-    Err(Failure::Refused(faults))
+    // What is wrong with metadata that are there says more than where there are none.
+    let has_metadata = faults.iter().any(|(is_of_metadata, _)| *is_of_metadata);
+    faults.retain(|(is_of_metadata, _)| *is_of_metadata || !has_metadata);
+    Err(Failure::Refused(faults.into_iter().map(|(_, told)| told).collect()))
 }
 
-fn fetch(endpoint: &Endpoint, place: &str) -> Result<Reply, String> {
-    let call = Call { uri: place.to_owned(), headers: Vec::new(), body: None };
-    endpoint.send_blocking(&call).map_err(|broken| broken.detail)
+/// Why no answer came, with advice where there is some.
+fn no_answer(broken: &Broken) -> String {
+    let advice = match broken.stage {
+        Stage::Certificate(CertificateFault::UnknownIssuer) => {
+            "; if the certificate is of a private authority, name its PEM file in SSL_CERT_FILE"
+        }
+        Stage::Certificate(CertificateFault::Expired) => {
+            "; the provider must renew its certificate, or this machine's clock is wrong"
+        }
+        Stage::Certificate(CertificateFault::WrongName | CertificateFault::Other)
+        | Stage::NotStarted
+        | Stage::Resolve
+        | Stage::Connect
+        | Stage::Proxy
+        | Stage::ProxySetting
+        | Stage::Tls
+        | Stage::Sent => "",
+    };
+    format!("{}{advice}", broken.detail)
 }
 
 fn print(url: &str, metadata: &Metadata) -> Result<(), Failure> {

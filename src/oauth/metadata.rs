@@ -76,6 +76,16 @@ pub enum Fault {
     Endpoint(&'static str),
 }
 
+impl Fault {
+    /// Whether metadata were there, and are at fault.
+    pub fn is_of_metadata(&self) -> bool {
+        match self {
+            Fault::Url | Fault::Status(_) | Fault::NotMetadata => false,
+            Fault::NoIssuer | Fault::Tenant | Fault::OtherIssuer(_) | Fault::Endpoint(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
