@@ -39,8 +39,10 @@ enum Fate {
 enum Way {
     /// `auth`, then `refresh` and `show` with a token that has ended.
     Browser,
-    /// `show -w` of a device.
+    /// `show -w` of a device, whose code is there.
     Device,
+    /// `show`, with and without `-w`, of a device that has no code yet.
+    DeviceCode,
     /// `show -w` of an account without a user.
     Client,
 }
@@ -57,7 +59,9 @@ impl World {
     fn new(way: Way, host: &str) -> World {
         let grant = match way {
             Way::Browser => format!("auth_uri = \"https://{host}/authorize\";"),
-            Way::Device => format!("grant = \"device_code\"; device_auth_uri = \"https://{host}/device\";"),
+            Way::Device | Way::DeviceCode => {
+                format!("grant = \"device_code\"; device_auth_uri = \"https://{host}/device\";")
+            }
             Way::Client => "grant = \"client_credentials\";".to_owned(),
         };
         let text = format!(
@@ -130,14 +134,15 @@ impl World {
     }
 
     /// Gives every request `fate` until `conn` has its answer.
-    fn suffer(&mut self, conn: ConnId, fate: &Fate) -> String {
+    fn suffer(&mut self, conn: ConnId, way: Way, fate: &Fate) -> String {
         for _ in 0..MAX_STEPS {
             if let Some(response) = self.responses.get(&conn) {
                 return told(response);
             }
             if let Some((ticket, call)) = self.calls.pop_first() {
                 let is_device = call.uri.ends_with("/device");
-                let outcome = if is_device { Ok(device_answer()) } else { fate.outcome() };
+                let is_given = is_device && way == Way::Device;
+                let outcome = if is_given { Ok(device_answer()) } else { fate.outcome() };
                 self.event(Event::Answer { ticket, outcome });
                 continue;
             }
@@ -208,16 +213,25 @@ fn told(response: &Response) -> String {
 fn tell(out: &mut String, name: &str, way: Way, host: &str, fate: &Fate) {
     let _ = writeln!(out, "\n{name}");
     let mut line = |command: &str, text: String| _ = writeln!(out, "  {command:<7}  {text}");
+    if way == Way::DeviceCode {
+        // Not a multiple of the pause: the last try has failed when the time is up.
+        for (command, wait) in [("show", None), ("show -w", Some(590))] {
+            let mut world = World::new(way, host);
+            let conn = world.show(wait);
+            line(command, world.suffer(conn, way, fate));
+        }
+        return;
+    }
     if way != Way::Browser {
         let mut world = World::new(way, host);
         let conn = world.show(Some(600));
-        line("show -w", world.suffer(conn, fate));
+        line("show -w", world.suffer(conn, way, fate));
         return;
     }
     let mut world = World::new(way, host);
     let conn = world.auth();
     world.redirect("code=code-1");
-    line("auth", world.suffer(conn, fate));
+    line("auth", world.suffer(conn, way, fate));
 
     let mut world = World::new(way, host);
     world.auth();
@@ -226,7 +240,7 @@ fn tell(out: &mut String, name: &str, way: Way, host: &str, fate: &Fate) {
     // Ten seconds before its end, the token is not refreshed yet, for nothing looked at the time.
     world.pass(Duration::from_secs(3590));
     let conn = world.request(Request::Refresh { account: "work".to_owned(), wait: Some(600), urls: true });
-    line("refresh", world.suffer(conn, fate));
+    line("refresh", world.suffer(conn, way, fate));
     world.pass(Duration::from_secs(20));
     let conn = world.show(None);
     let shown = world.responses.get(&conn).map(told);
@@ -452,6 +466,27 @@ fn google() -> Vec<(&'static str, Fate)> {
     ]
 }
 
+/// What comes in place of a user code.
+fn no_codes() -> Vec<(&'static str, Fate)> {
+    let answer = |user_code: &str, verification_uri: &str| {
+        let codes = json!({ "device_code": "d", "user_code": user_code, "verification_uri": verification_uri });
+        json_answer(200, codes)
+    };
+    vec![
+        broken("Nobody listens", Stage::Connect, "connection to login.example.com:443 refused"),
+        ("The device grant is not enabled", refusal("unauthorized_client", "")),
+        ("The device grant is not enabled (GitHub)", json_answer(200, json!({ "error": "device_flow_disabled" }))),
+        ("A scope is wrong", refusal("invalid_scope", "")),
+        ("The endpoint is not there", page(404, None)),
+        ("The provider is down", page(503, None)),
+        ("A login page of the network", page(200, None)),
+        ("A verification URI that would run something", answer("WDJB-MJHT", "javascript:alert(1)")),
+        ("A verification URI that is none", answer("WDJB-MJHT", "/device")),
+        ("A user code that nobody can type", answer(&"W".repeat(65), "https://login.example.com/device")),
+        ("A user code with control characters", answer("W\u{1b}[2J", "https://login.example.com/device")),
+    ]
+}
+
 /// What comes back with the browser in place of a code.
 const REDIRECTS: [(&str, &str); 5] = [
     ("The user says no", "error=access_denied&error_description=the+user+said+no"),
@@ -485,6 +520,7 @@ fn golden() -> String {
                 ("The secret is wrong", refusal("invalid_client", "")),
             ],
         ),
+        ("DEVICES WITHOUT A CODE", Way::DeviceCode, host, no_codes()),
         (
             "ACCOUNTS WITHOUT A USER",
             Way::Client,
