@@ -422,9 +422,36 @@ pub(super) fn first_pause(kind: FailureKind, usual: Duration) -> Duration {
     }
 }
 
-/// The scope that came, where it lacks something that was asked for.
+/// The scope that came, where it lacks something that was asked for. `offline_access` asks for a refresh token, and
+/// need not be named in return.
 fn narrower_scope(asked: &[String], came: Option<&str>) -> Option<String> {
     let came = came?;
     let has = |scope: &str| came.split([' ', ',']).any(|part| part == scope);
-    asked.iter().any(|scope| !has(scope)).then(|| came.to_owned())
+    let mut asked =
+        asked.iter().flat_map(|scopes| scopes.split_whitespace()).filter(|scope| *scope != "offline_access");
+    asked.any(|scope| !has(scope)).then(|| came.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_narrower_where_something_asked_for_is_missing() {
+        for (name, asked, came, want) in [
+            ("not told", &["a"][..], None, false),
+            ("the same", &["a", "b"], Some("b a"), false),
+            ("more", &["a"], Some("a b"), false),
+            ("with commas", &["a", "b"], Some("a,b"), false),
+            ("less", &["a", "b"], Some("a"), true),
+            ("another", &["a"], Some("ab"), true),
+            ("in another case", &["a"], Some("A"), true),
+            ("several in one text", &["a b"], Some("a b"), false),
+            ("offline_access", &["a", "offline_access"], Some("a"), false),
+            ("nothing asked for", &[], Some("a"), false),
+        ] {
+            let asked: Vec<_> = asked.iter().map(|&scope| scope.to_owned()).collect();
+            assert_eq!(narrower_scope(&asked, came).is_some(), want, "{name}");
+        }
+    }
 }

@@ -160,6 +160,7 @@ mod tests {
             ),
             ("token_type bearer", r#"{"access_token":"at","token_type":"bearer","expires_in":3600}"#, hour()),
             ("token_type BEARER", r#"{"access_token":"at","token_type":"BEARER","expires_in":3600}"#, hour()),
+            ("token_type missing", r#"{"access_token":"at","expires_in":3600}"#, hour()),
             ("token_type null", r#"{"access_token":"at","token_type":null,"expires_in":3600}"#, hour()),
             ("scope a list", r#"{"access_token":"at","scope":["a","b"],"expires_in":3600}"#, with_scope("a b")),
             ("scope with commas", r#"{"access_token":"at","scope":"a,b","expires_in":3600}"#, with_scope("a,b")),

@@ -213,6 +213,13 @@ mod tests {
             ("invalid_token with 400", 400, r#"{"error":"invalid_token"}"#, FailureKind::Refused),
             ("invalid_client", 401, r#"{"error":"invalid_client"}"#, FailureKind::Refused),
             ("unauthorized_client", 400, r#"{"error":"unauthorized_client"}"#, FailureKind::Refused),
+            (
+                "Microsoft's further fields",
+                400,
+                r#"{"error":"invalid_grant","error_description":"AADSTS700082: expired","error_codes":[700082],
+                    "timestamp":"2026-01-01 00:00:00Z","trace_id":"t","correlation_id":"c","suberror":"bad_token"}"#,
+                FailureKind::GrantEnded,
+            ),
             ("an unknown code", 400, r#"{"error":"moon_phase"}"#, FailureKind::Refused),
             ("an error that is an object", 400, r#"{"error":{"code":400,"message":"m"}}"#, FailureKind::Refused),
             ("an error that is a number", 400, r#"{"error":17}"#, FailureKind::Refused),

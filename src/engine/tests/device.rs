@@ -55,6 +55,24 @@ fn a_device_is_asked_polled_slowed_down_and_approved() {
 }
 
 #[test]
+fn slow_down_and_429_make_the_pause_longer_from_the_first_poll_on() {
+    for (name, status, body) in [("slow_down", 400, r#"{"error":"slow_down"}"#), ("429", 429, "<html>")] {
+        let (mut sim, conn) = asked();
+        let mut pause = 5;
+        for _ in 0..3 {
+            sim.sleep(secs(pause - 1));
+            assert!(sim.calls.is_empty(), "{name}: too early after {pause} s");
+            sim.sleep(secs(1));
+            sim.answer_call(status, body);
+            pause += 5;
+        }
+        sim.sleep(secs(pause));
+        sim.answer_call(200, &tokens(1, 3600));
+        assert!(sim.done(conn).is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn a_show_tells_the_user_code() {
     let mut sim = Sim::new(vec![device_account("work")]);
     let conn = sim.show("work");

@@ -3,7 +3,7 @@
 use super::sim::{Sim, account, config, reply, secs, tokens, userless_account};
 use crate::{
     config::Account,
-    engine::{ChildEnd, Hook, Now, Time, WallTime, account::Renewal},
+    engine::{ChildEnd, Hook, Level, Now, Time, WallTime, account::Renewal},
     oauth::{Reply, Stage},
     proto::Reason,
 };
@@ -107,6 +107,35 @@ fn a_refresh_comes_by_itself_and_rotates() {
     sim.answer_call(200, r#"{"access_token":"a","expires_in":3600,"refresh_token":null}"#);
     sim.sleep(secs(3510));
     assert_eq!(refresh_token_sent(&sim).as_deref(), Some("refresh-2"), "one that is not sent stays");
+}
+
+#[test]
+fn a_grant_without_refresh_token_works_and_is_told_once() {
+    let mut sim = Sim::new(vec![account("work")]);
+    for told in [1, 0] {
+        let conn = sim.auth("work", Some(600));
+        sim.allow("work");
+        sim.answer_call(200, r#"{"access_token":"access-1","expires_in":3600}"#);
+        let messages = sim.done(conn);
+        assert_eq!(messages.len(), told, "{messages:?}");
+        for parameter in ["\"prompt\": \"consent\"", "offline_access"] {
+            assert!(messages.iter().all(|message| message.contains(parameter)), "{messages:?}");
+        }
+        let show = sim.show("work");
+        assert_eq!(sim.token(show), "access-1");
+        sim.sleep(secs(10));
+    }
+    assert_eq!(sim.logged(Level::Warn).len(), 1, "{:?}", sim.logged(Level::Warn));
+}
+
+#[test]
+fn a_narrower_scope_is_kept_as_it_came_and_logged() {
+    let asking = Account { scopes: vec!["a".to_owned(), "b".to_owned()], ..account("work") };
+    let mut sim = Sim::new(vec![asking]);
+    sim.authorize("work", r#"{"access_token":"at","refresh_token":"rt","expires_in":3600,"scope":"a"}"#);
+    assert_eq!(sim.status("work").scope.as_deref(), Some("a"));
+    let narrower = sim.logged(Level::Info).iter().filter(|line| line.contains("narrower scope than asked: a")).count();
+    assert_eq!(narrower, 1);
 }
 
 #[test]
