@@ -110,6 +110,25 @@ fn each_bad_certificate_has_its_own_advice() {
 }
 
 #[test]
+fn a_private_authority_behind_a_proxy_is_trusted_when_it_is_named() {
+    let provider = Provider::start(Settings::default());
+    let authority = Authority::new("an office");
+    let front = Front::start(&authority.leaf(ELSEWHERE, Valid::Now), &provider.issuer());
+    let tunnel = Tunnel::start(front.port(), None);
+    let token_uri = format!("https://{ELSEWHERE}/token");
+    let home = Home::new(&config(&provider, &token_uri, ""));
+    let server = Pizauth::start_in(home.env("https_proxy", format!("http://{}", tunnel.authority())));
+    let unknown = format!("certificate of {ELSEWHERE}:443 through the proxy {} refused", tunnel.authority());
+    assert_refused("unknown", &server, &provider, &[&unknown, "ca_file"]);
+
+    server.folder().write("home/.config/office.pem", &authority.pem());
+    server.configure(&config(&provider, &token_uri, "ca_file = \"office.pem\";"));
+    server.run(&["reload"]).expect(0);
+    assert_accepted("ca_file", &server, &provider);
+    assert!(tunnel.requests().iter().all(|line| line == "CONNECT login.example:443 HTTP/1.1"));
+}
+
+#[test]
 fn a_proxy_is_asked_for_a_tunnel_and_its_password_stays_secret() {
     let (user, password) = ("robin", "opensesame %:@");
     let escaped = "opensesame%20%25%3A%40";
