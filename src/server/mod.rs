@@ -125,6 +125,7 @@ impl Start {
             Detached::Parent(Outcome::Failed(reason)) => Err(vec![reason]),
             Detached::Parent(Outcome::Died(status)) => Err(vec![Fault::Died { status: status.to_string() }.into()]),
             Detached::Child(readiness) => {
+                sandbox::harden_again();
                 let log = Log::to_syslog(Level::from_verbosity(self.verbosity));
                 self.serve(log, Output::Null, Some(readiness))
             }

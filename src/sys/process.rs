@@ -156,7 +156,7 @@ mod tests {
     /// What this process may have been started with.
     fn inherited() -> Inherited {
         let limit = libc::rlimit { rlim_cur: 100, rlim_max: 100 };
-        Inherited { open_files: limit, core: libc::rlimit { rlim_cur: 0, ..limit }, umask: 0o027 }
+        Inherited { open_files: Some(limit), core: Some(libc::rlimit { rlim_cur: 0, ..limit }), umask: 0o027 }
     }
 
     /// Runs `request` to its end and returns its standard output.

@@ -14,23 +14,28 @@ const OPEN_FILES: libc::rlim_t = 4096;
 /// Descriptors that are looked for among those that the process came with: more than any shell or manager leaves open.
 const INHERITED_FILES: libc::rlim_t = 65_536;
 
-/// The limits and the umask that the process came with. Children get them back.
+/// The umask that the process came with, and those of its limits that were changed. Children get them back.
+///
+/// A limit that was not changed is not set again either: macOS refuses to be given an unlimited number of open files
+/// that it has told itself.
 #[derive(Clone, Copy)]
 pub struct Inherited {
-    pub(super) open_files: libc::rlimit,
-    pub(super) core: libc::rlimit,
+    pub(super) open_files: Option<libc::rlimit>,
+    pub(super) core: Option<libc::rlimit>,
     pub(super) umask: libc::mode_t,
 }
 
 impl Inherited {
     /// Gives this process what it was started with. Allocates nothing: safe between fork and exec.
     pub(super) fn restore(&self) -> io::Result<()> {
-        // SAFETY: the limits are valid rlimits; umask cannot fail.
-        unsafe {
-            check(libc::setrlimit(libc::RLIMIT_NOFILE, &self.open_files))?;
-            check(libc::setrlimit(libc::RLIMIT_CORE, &self.core))?;
-            libc::umask(self.umask);
+        for (resource, limit) in [(libc::RLIMIT_NOFILE, &self.open_files), (libc::RLIMIT_CORE, &self.core)] {
+            if let Some(limit) = limit {
+                // SAFETY: the limit is a valid rlimit.
+                check(unsafe { libc::setrlimit(resource, limit) })?;
+            }
         }
+        // SAFETY: the call cannot fail.
+        unsafe { libc::umask(self.umask) };
         Ok(())
     }
 }
@@ -40,22 +45,30 @@ impl Inherited {
 ///
 /// What the system does not allow is left as it is. To be called once, before anything is created.
 pub fn harden() -> Inherited {
+    let open_files = limit(libc::RLIMIT_NOFILE);
     let inherited = Inherited {
-        open_files: limit(libc::RLIMIT_NOFILE),
-        core: limit(libc::RLIMIT_CORE),
+        open_files: change(libc::RLIMIT_NOFILE, raised),
+        core: change(libc::RLIMIT_CORE, |core| libc::rlimit { rlim_cur: 0, ..core }),
         // SAFETY: the call cannot fail.
         umask: unsafe { libc::umask(0o077) },
     };
-    let no_core = libc::rlimit { rlim_cur: 0, ..inherited.core };
-    let open_files = raised(inherited.open_files);
-    // SAFETY: the limits are valid rlimits. An error means that the old limit stays.
-    unsafe {
-        libc::setrlimit(libc::RLIMIT_CORE, &no_core);
-        libc::setrlimit(libc::RLIMIT_NOFILE, &open_files);
-    }
     forbid_tracing();
-    keep_files(inherited.open_files.rlim_cur.min(INHERITED_FILES));
+    keep_files(open_files.rlim_cur.min(INHERITED_FILES));
     inherited
+}
+
+/// Forbids tracing once more in the process that detached: on macOS a child does not inherit that.
+pub fn harden_again() {
+    forbid_tracing();
+}
+
+/// Sets a limit to what `wanted` makes of it, and returns what it was; none where it stays as it is.
+fn change(resource: Resource, wanted: impl FnOnce(libc::rlimit) -> libc::rlimit) -> Option<libc::rlimit> {
+    let before = limit(resource);
+    let wanted = wanted(before);
+    // SAFETY: the limit is a valid rlimit.
+    let is_set = wanted.rlim_cur != before.rlim_cur && unsafe { libc::setrlimit(resource, &wanted) } == 0;
+    is_set.then_some(before)
 }
 
 /// Marks the descriptors below `end`, the standard ones excepted, as not for children.
@@ -122,7 +135,7 @@ fn forbid_tracing() {
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
 }
 
-/// Keeps debuggers, ktrace and core files away, until a child executes something else.
+/// Keeps debuggers, ktrace and core files away, in children too, until something else is executed.
 #[cfg(target_os = "freebsd")]
 fn forbid_tracing() {
     let mut disable: libc::c_int = libc::PROC_TRACE_CTL_DISABLE;
@@ -130,7 +143,7 @@ fn forbid_tracing() {
     unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_TRACE_CTL, (&raw mut disable).cast()) };
 }
 
-/// Keeps debuggers away.
+/// Keeps debuggers away, until a child is forked or something else is executed.
 #[cfg(target_vendor = "apple")]
 fn forbid_tracing() {
     // SAFETY: this request uses no argument.
@@ -162,6 +175,18 @@ mod tests {
             let limit = raised(libc::rlimit { rlim_cur: soft, rlim_max: hard });
             assert_eq!((limit.rlim_cur, limit.rlim_max), (want, hard), "{name}");
         }
+    }
+
+    #[test]
+    fn a_limit_that_stays_is_not_set_again() {
+        let same = limit(libc::RLIMIT_CORE);
+        assert!(change(libc::RLIMIT_CORE, |core| core).is_none());
+        assert_eq!(limit(libc::RLIMIT_CORE).rlim_cur, same.rlim_cur);
+        // More than is allowed: refused, so there is nothing to give back.
+        let beyond = |files: libc::rlimit| libc::rlimit { rlim_cur: files.rlim_max.saturating_add(1), ..files };
+        let before = limit(libc::RLIMIT_NOFILE);
+        assert!(before.rlim_max == libc::RLIM_INFINITY || change(libc::RLIMIT_NOFILE, beyond).is_none());
+        assert_eq!(limit(libc::RLIMIT_NOFILE).rlim_cur, before.rlim_cur);
     }
 
     /// Not a test by itself: the process that is hardened, started by the next one.
