@@ -6,8 +6,15 @@ use std::os::fd::AsRawFd;
 
 use libc::c_int;
 
-/// Longest line written, in bytes: what a pipe that can take anything takes without waiting, and syslog takes whole.
+/// Longest line written, in bytes: what syslog takes whole.
 const MAX_LINE: usize = 2048;
+
+/// Bytes that a pipe with room takes without waiting.
+#[cfg(target_os = "linux")]
+const PIECE: usize = 4096;
+/// Bytes that a pipe with room takes without waiting.
+#[cfg(not(target_os = "linux"))]
+const PIECE: usize = 512;
 
 /// How grave a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +91,7 @@ impl Log {
             return;
         }
         match self.sink {
-            Sink::Stderr => write_if_ready(&mut io::stderr(), &format!("pizauth: {}\n", one_line(message))),
+            Sink::Stderr => write_if_ready(&mut io::stderr(), &format!("pizauth: {}\n", one_line(message)), PIECE),
             Sink::Syslog => {
                 let line = CString::new(one_line(message)).unwrap_or_default();
                 // SAFETY: both strings end in a NUL, and the format takes one string.
@@ -94,14 +101,22 @@ impl Log {
     }
 }
 
-/// Writes `line` where that needs no waiting; an error changes nothing.
-fn write_if_ready(stream: &mut (impl Write + AsRawFd), line: &str) {
-    let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: there is one pollfd, and it lives until the call returns.
-    let ready = unsafe { libc::poll(&mut poll, 1, 0) };
-    if ready == 1 && poll.revents & libc::POLLOUT != 0 {
-        let _ = stream.write(line.as_bytes());
+/// Writes as much of `line` as needs no waiting, in pieces that either fit or wait whole; an error changes nothing.
+fn write_if_ready(stream: &mut (impl Write + AsRawFd), line: &str, piece: usize) {
+    for piece in line.as_bytes().chunks(piece) {
+        let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: there is one pollfd, and it lives until the call returns.
+        let ready = unsafe { libc::poll(&mut poll, 1, 0) };
+        if ready != 1 || !takes_bytes(poll.revents) || stream.write(piece).is_err() {
+            return;
+        }
     }
+}
+
+/// Whether what poll(2) says means that a write will not wait. macOS has a poll that knows no devices, terminals among
+/// them, and calls them invalid; a write to what is really invalid fails at once.
+fn takes_bytes(revents: libc::c_short) -> bool {
+    revents & (libc::POLLOUT | libc::POLLNVAL) != 0
 }
 
 /// `message` without control characters, white space of any length as one blank, and cut at [`MAX_LINE`] bytes.
@@ -125,9 +140,12 @@ fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Read;
+    use std::os::fd::FromRawFd;
     use std::os::unix::net::UnixStream;
 
+    use super::super::check;
     use super::*;
 
     #[test]
@@ -165,7 +183,7 @@ mod tests {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         let line = format!("{}\n", "x".repeat(1_000));
         for _ in 0..2_000 {
-            write_if_ready(&mut ours, &line);
+            write_if_ready(&mut ours, &line, PIECE);
         }
         drop(ours);
         let mut read = String::new();
@@ -175,9 +193,41 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_reader_of_a_pipe_holds_nobody_up_whatever_fits_into_it() {
+        for (length, piece) in [(511, 512), (513, 512), (MAX_LINE, 512), (511, PIECE), (MAX_LINE, PIECE)] {
+            let mut ends = [0; 2];
+            // SAFETY: the array is valid for writing; the descriptors are new and nobody else's.
+            let [mut reader, mut writer] = unsafe {
+                check(libc::pipe(ends.as_mut_ptr())).unwrap();
+                ends.map(|end| File::from_raw_fd(end))
+            };
+            let line = format!("{}\n", "x".repeat(length - 1));
+            for _ in 0..1_000 {
+                write_if_ready(&mut writer, &line, piece);
+            }
+            drop(writer);
+            let mut read = String::new();
+            reader.read_to_string(&mut read).unwrap();
+            assert!(read.starts_with(&line) && read.len() < 1_000 * length, "{length} in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_poll_says_is_understood_on_every_system() {
+        for (name, revents, want) in [
+            ("room", libc::POLLOUT, true),
+            ("no room", 0, false),
+            ("nobody reads", libc::POLLERR, false),
+            ("a terminal of macOS", libc::POLLNVAL, true),
+        ] {
+            assert_eq!(takes_bytes(revents), want, "{name}");
+        }
+    }
+
+    #[test]
     fn a_closed_reader_does_no_harm() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        write_if_ready(&mut ours, "line\n");
+        write_if_ready(&mut ours, "line\n", PIECE);
     }
 }
