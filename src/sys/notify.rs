@@ -116,7 +116,12 @@ fn is_passed(pid: Option<&OsStr>, count: Option<OsString>, own: u32) -> Result<b
 /// Makes a listener of `socket`, if it is one.
 fn adopt(socket: OwnedFd) -> Result<UnixListener, PassedError> {
     let is_stream = option(&socket, libc::SO_TYPE).map_err(PassedError::Io)? == libc::SOCK_STREAM;
-    let listens = option(&socket, libc::SO_ACCEPTCONN).map_err(PassedError::Io)? != 0;
+    let listens = match option(&socket, libc::SO_ACCEPTCONN) {
+        Ok(listens) => listens != 0,
+        // macOS does not tell.
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => true,
+        Err(error) => return Err(PassedError::Io(error)),
+    };
     let listener = UnixListener::from(socket);
     // The address is an error where it is not a Unix socket's.
     if !is_stream || !listens || listener.local_addr().is_err() {
