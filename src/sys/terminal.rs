@@ -149,6 +149,7 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::{self, Child, Stdio};
 
+    use super::super::signal::restore_defaults;
     use super::super::testing::{again, play};
     use super::*;
 
@@ -174,6 +175,8 @@ mod tests {
         // SAFETY: only system calls are made.
         unsafe {
             command.pre_exec(|| {
+                // Whoever started the tests in the background may have had signals ignored.
+                restore_defaults()?;
                 check(libc::setsid())?;
                 check(libc::ioctl(0, libc::TIOCSCTTY as _, 0)).map(drop)
             });
