@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::Value;
 use support::{
+    document::{fences, read},
     mail::{Login, MailServer, Protocol},
     provider::{Provider, Settings},
     server::Pizauth,
@@ -165,13 +166,6 @@ fn curl_sends_the_header_from_its_stdin() {
     assert!(!stage.shell(&recipe, "").status.success());
 }
 
-/// The scripts of README.md for bash.
-fn recipes() -> Vec<String> {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
-    let parts = page.split("```bash\n").skip(1);
-    parts.map(|part| part.split("```").next().unwrap_or_default().to_owned()).collect()
-}
-
 #[test]
 fn the_recipes_for_curl_work_and_fail_as_they_say() {
     if tool::find("curl").is_none() {
@@ -185,7 +179,7 @@ fn the_recipes_for_curl_work_and_fail_as_they_say() {
             .replace("imaps://imap.example/", &format!("imap://127.0.0.1:{}/", mail.port()))
             .replace("USER@company.example", USER)
     };
-    let recipes = recipes();
+    let recipes = fences(&read("README.md"), "bash");
     assert_eq!(recipes.len(), 2);
     for (recipe, file, text) in [(&recipes[0], "me.json", "work"), (&recipes[1], "folders.txt", "INBOX")] {
         stage.shell_ok(&here(recipe), "");

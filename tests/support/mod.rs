@@ -4,6 +4,7 @@
 
 pub mod chromium;
 pub mod control;
+pub mod document;
 pub mod folder;
 pub mod http;
 pub mod mail;
