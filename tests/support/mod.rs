@@ -9,6 +9,7 @@ pub mod folder;
 pub mod http;
 pub mod mail;
 pub mod memory;
+pub mod pace;
 pub mod person;
 pub mod process;
 pub mod provider;
