@@ -6,7 +6,8 @@ mod support;
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::{fs::PermissionsExt, net::UnixStream, process::ExitStatusExt},
+    process::Command,
 };
 
 use support::{
@@ -41,6 +42,21 @@ fn the_memory_is_closed_to_other_processes_of_the_same_user() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("a running process");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+#[test]
+fn a_crash_leaves_no_core_file() {
+    let home = Home::new(ACCOUNT).limited("-S -c 1000");
+    let mut control = Command::new("/bin/sh");
+    control.args(["-c", "ulimit -S -c 1000 && kill -ABRT $$"]).current_dir(home.folder().path());
+    if !control.status().expect("no /bin/sh").core_dumped() {
+        return println!("skipped: no core files here");
+    }
+    let server = Pizauth::start_in(home);
+    server.signal("ABRT");
+    let (status, _) = server.wait();
+    assert_eq!(status.signal(), Some(6), "{status}");
+    assert!(!status.core_dumped(), "{status}");
 }
 
 /// Not a test by itself: the client of another user, started by the next one.
