@@ -127,6 +127,73 @@ fn the_documented_exit_statuses_are_those_that_commands_end_with() {
     assert_eq!(rows, known);
 }
 
+/// Limits: where each is stated, its declaration there, and what pizauth(1) says of it.
+#[rustfmt::skip]
+const LIMITS: &[(&str, &str, &str)] = &[
+    ("server/mod.rs", "MAX_CLIENTS: usize = 1024;", "1024 clients"),
+    ("proto.rs", "MAX_REQUEST: usize = 64 * 1024;", "64 KiB for a request line"),
+    ("proto.rs", "MAX_RESTORE: usize = 64 * 1024 * 1024;", "64 MiB for one that restores"),
+    ("server/control.rs", "LINE_LIMIT: Duration = Duration::from_secs(10);", "10 seconds from a line's first byte"),
+    ("server/control.rs", "WRITE_LIMIT: Duration = Duration::from_secs(10);", "10 seconds in which something of an answer"),
+    ("server/mod.rs", "MAX_BROWSERS: usize = 64;", "64 browsers"),
+    ("server/request_head.rs", "MAX_HEAD: usize = 16 * 1024;", "16 KiB and 100 fields for a request's head"),
+    ("server/request_head.rs", "MAX_FIELDS: usize = 100;", "16 KiB and 100 fields for a request's head"),
+    ("oauth/redirect.rs", "MAX_PARAMETERS: usize = 64;", "64 parameters in its query"),
+    ("server/browser.rs", "IDLE_LIMIT: Duration = Duration::from_secs(120);", "120 seconds to the first byte"),
+    ("server/browser.rs", "HEAD_LIMIT: Duration = Duration::from_secs(10);", "10 seconds from there to the end of the head"),
+    ("engine/redirects.rs", "MAX_KEPT: usize = 64;", "outcomes of 64 redirects are kept for 10 minutes"),
+    ("engine/redirects.rs", "KEPT: Duration = Duration::from_secs(600);", "outcomes of 64 redirects are kept for 10 minutes"),
+    ("server/endpoint.rs", "LIMIT: Duration = Duration::from_secs(30);", "30 seconds in all"),
+    ("server/endpoint.rs", "MAX_HEAD: usize = 16 * 1024;", "16 KiB for the head of an answer"),
+    ("oauth/mod.rs", "MAX_BODY: usize = 1024 * 1024;", "1 MiB for its body"),
+    ("engine/calls.rs", "MAX_CALLS: usize = 32;", "32 at once"),
+    ("engine/authorizations.rs", "(Duration::from_secs(60), Duration::from_secs(5));", "tried again for 60 seconds"),
+    ("engine/renewals.rs", "MAX_BACKOFF: Duration = Duration::from_secs(30 * 60);", "to 30 minutes"),
+    ("oauth/retry_after.rs", "MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);", "counts up to an hour"),
+    ("oauth/device.rs", "MAX_USER_CODE: usize = 64;", "64 characters for a user code"),
+    ("oauth/device.rs", "MAX_URI: usize = 2048;", "2048 bytes for a verification URI"),
+    ("oauth/device.rs", "MAX_INTERVAL: Duration = Duration::from_secs(3600);", "an hour between two polls"),
+    ("server/paths.rs", "MAX_SIZE: u64 = 1024 * 1024;", "configuration: 1 MiB"),
+    ("server/roots.rs", "MAX_PEM: u64 = 4 * 1024 * 1024;", "PEM files: 4 MiB"),
+    ("engine/hooks.rs", "MAX_SECRET: usize = 16 * 1024;", "from a command: 16 KiB"),
+    ("engine/hooks.rs", "MAX_EVENTS: usize = 4096;", "token_event_cmd : 4096"),
+    ("sys/log.rs", "MAX_LINE: usize = 2048;", "a line of the log: 2048 bytes"),
+    ("engine/account.rs", "MAX_PAUSE: Duration = Duration::from_secs(5);", "at least 5 seconds apart"),
+    ("oauth/text.rs", "MAX_SHOWN: usize = 500;", "500 characters each"),
+    ("engine/shutdown.rs", "FOR_CALLS: Duration = Duration::from_secs(5);", "5 seconds for requests under way"),
+    ("engine/shutdown.rs", "FOR_SAVE: Duration = Duration::from_secs(10);", "10 seconds for persist_cmd"),
+];
+
+#[test]
+fn the_limits_in_the_manual_are_those_of_the_sources() {
+    let page = read("man/pizauth.1");
+    let lines = subsection(&page, "Limits").filter(|line| *line != ".It");
+    let manual = lines.map(|line| line.trim_start_matches(".Cm ")).collect::<Vec<_>>().join(" ");
+    for (file, declaration, said) in LIMITS {
+        assert!(read(&format!("src/{file}")).contains(declaration), "{file}: {declaration}");
+        assert!(manual.contains(said), "{said:?} is not in {manual}");
+    }
+}
+
+#[test]
+fn every_threat_is_met_by_tests_that_exist() {
+    let page = read("SECURITY.md");
+    let threats = page.lines().skip_while(|line| !line.starts_with("| who |")).skip(2);
+    let threats: Vec<&str> = threats.take_while(|line| line.starts_with('|')).collect();
+    assert!(threats.len() >= 20, "{}", threats.len());
+    for threat in threats {
+        let tests = threat.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let tests: Vec<_> = tests.split(", ").map(|test| test.trim_matches('`').split_once("::")).collect();
+        for test in tests {
+            let (file, name) = test.unwrap_or_else(|| panic!("no test: {threat}"));
+            let source = read(file);
+            let mut lines = source.lines().map(str::trim);
+            let is_there = lines.any(|line| line == "#[test]") && lines.any(|line| line == format!("fn {name}() {{"));
+            assert!(is_there, "{file} has no test {name}");
+        }
+    }
+}
+
 #[test]
 fn examples_of_configurations_are_accepted() {
     let mut examples = Vec::new();
