@@ -27,12 +27,15 @@ if [ $# -eq 0 ]; then
 	set -- $(for file in tests/fuzz/src/bin/*.rs; do basename "$file" .rs; done)
 fi
 
-# Fuzzes target $1; its log ends with the figures.
+# Fuzzes target $1; its log ends with the figures, and its processor time is in another file.
 fuzz() {
 	mkdir -p "$work/corpus/$1" "$work/found/$1"
+	status=0
 	"$work/build/$triple/release/$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=4096 \
 		-print_final_stats=1 -verbosity=1 -dict=tests/fuzz/dictionaries/"$1" -artifact_prefix="$work/found/$1/" \
-		"$work/corpus/$1" tests/fuzz/corpus/"$1" >"$work/$1.log" 2>&1
+		"$work/corpus/$1" tests/fuzz/corpus/"$1" >"$work/$1.log" 2>&1 || status=$?
+	times >"$work/$1.time"
+	return "$status"
 }
 
 # Waits for process $2, which fuzzes target $1, and tells how it went.
@@ -40,7 +43,8 @@ finish() {
 	if wait "$2"; then
 		coverage=$(sed -n 's/^#[0-9]*[[:space:]]*DONE[[:space:]]*\(cov: [0-9]*\).*/\1/p' "$work/$1.log")
 		executions=$(sed -n 's/^stat::number_of_executed_units: //p' "$work/$1.log")
-		echo "$1: $executions executions, $coverage"
+		processor=$(sed -n '2s/ .*//p' "$work/$1.time")
+		echo "$1: $executions executions in $processor of processor time, $coverage"
 	else
 		tail -n 40 "$work/$1.log"
 		echo "$1: a fault; the input is in $work/found/$1" >&2
