@@ -132,7 +132,7 @@ impl Engine {
     fn remove(&mut self, account: Account, now: Now) {
         let name = account.name().to_owned();
         let had_token = account.token.is_some();
-        let still_there = self.account_named(&name).is_some();
+        let successor = self.account_named(&name);
 
         // The machines close as they do for a revoked account, so it stands in the list for that long.
         let index = self.accounts.len();
@@ -150,12 +150,17 @@ impl Engine {
 
         self.load.bury(&name);
         if had_token || self.load.keeps_waiting() {
-            self.changes += 1;
-            self.plan_save(now);
+            match successor {
+                Some(index) => self.mark_changed(index, now),
+                None => {
+                    self.changes += 1;
+                    self.plan_save(now);
+                }
+            }
         }
         if had_token {
             self.log(Level::Warn, format!("{name}: its configuration was changed, so its token was forgotten"));
-            if still_there {
+            if successor.is_some() {
                 self.raise_token_event(name, TokenEvent::Invalidated);
             }
         }

@@ -404,6 +404,22 @@ fn an_unsaved_removal_is_named_at_shutdown() {
 }
 
 #[test]
+fn a_token_lost_to_a_changed_configuration_is_told_until_that_is_saved() {
+    let mut sim = Sim::start(stored(true, false));
+    sim.authorize("work", &tokens(1, 3600));
+    sim.exit_hook(Hook::Persist, 0, "");
+    let other = Account { client_id: "x".to_owned(), ..account("work") };
+    sim.reload(stored_with(vec![account("home"), other], true, false), bound(1234));
+    sim.exit_hook(Hook::Persist, 1, "");
+    let reason = sim.status("work").not_saved.expect("not saved");
+    assert!(reason.contains("exit status 1"), "{reason}");
+    assert_eq!(sim.status("home").not_saved, None);
+    sim.sleep(secs(1));
+    sim.exit_hook(Hook::Persist, 0, "");
+    assert_eq!(sim.status("work").not_saved, None);
+}
+
+#[test]
 fn token_state_without_commands_is_nobodys_business() {
     let mut sim = Sim::authorized();
     assert_eq!(sim.persistence().state, PersistenceState::Off);
