@@ -1,5 +1,7 @@
 //! `status` and `info`: the engine's state as others are told it.
 
+use std::collections::BTreeSet;
+
 use super::{
     Engine,
     account::{Account, Browser, Device, Renewal},
@@ -15,8 +17,11 @@ const FORMAT_VERSION: u32 = 1;
 impl Engine {
     /// `pizauth status`
     pub(super) fn on_status(&mut self, conn: ConnId, names: &[String], urls: bool, now: Now) {
-        if let Some(unknown) = names.iter().find(|name| self.account_named(name).is_none()) {
-            return self.fail(conn, Reason::Error, Message::UnknownAccount { account: unknown.clone() });
+        let unknown: BTreeSet<&String> = names.iter().filter(|name| self.account_named(name).is_none()).collect();
+        if !unknown.is_empty() {
+            let message = |account: &String| Message::UnknownAccount { account: account.clone() }.to_string();
+            let messages = unknown.into_iter().map(message).collect();
+            return self.respond(conn, Response::Failed { reason: Reason::Error, messages });
         }
         let asked = |account: &&Account| names.is_empty() || names.iter().any(|name| name == account.name());
         let accounts = self.accounts.iter().filter(asked).map(|account| self.describe(account, urls, now)).collect();

@@ -59,6 +59,16 @@ fn an_unknown_account_is_an_error_in_every_request() {
 }
 
 #[test]
+fn every_unknown_account_is_named() {
+    let mut sim = Sim::new(vec![account("work")]);
+    let accounts = ["a", "work", "b", "a"].map(str::to_owned).to_vec();
+    let conn = sim.request(Request::Status { accounts, urls: true });
+    let Some(Response::Failed { messages, .. }) = sim.responses.get(&conn) else { panic!("no failure") };
+    assert_eq!(messages.len(), 2);
+    assert!(messages[0].contains("'a'") && messages[1].contains("'b'"), "{messages:?}");
+}
+
+#[test]
 fn all_who_wait_are_answered_when_the_login_arrives() {
     let mut sim = Sim::new(vec![account("work")]);
     let waiting: Vec<_> = (0..500).map(|_| sim.show_waiting("work", 60)).collect();
