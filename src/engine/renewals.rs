@@ -59,9 +59,10 @@ impl Engine {
         let Some(index) = self.account_named(&account) else {
             return self.fail(conn, Reason::Error, Message::UnknownAccount { account });
         };
-        if self.load.keeps_waiting() && self.accounts[index].token.is_none() {
+        let needs_store = self.accounts[index].token.is_none() && !self.accounts[index].is_renewable();
+        if let Some(message) = self.unread_store_message(index).filter(|_| needs_store) {
             self.retry_restore(now);
-            return self.fail(conn, Reason::Temporary, Message::Restoring { account });
+            return self.fail(conn, Reason::Temporary, message);
         }
         if !self.accounts[index].is_renewable() {
             return self.refresh_by_user(conn, index, wait, urls, now);

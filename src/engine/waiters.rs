@@ -262,6 +262,19 @@ impl Engine {
         Message::NotRefreshed { account, has, again, error }
     }
 
+    /// The message where an account's saved tokens are not known yet.
+    pub(super) fn unread_store_message(&self, index: usize) -> Option<Message> {
+        let account = self.accounts[index].name().to_owned();
+        match self.load {
+            Load::Off | Load::Done => None,
+            Load::Restoring { .. } => Some(Message::Restoring { account }),
+            Load::Sealed { .. } => {
+                let reason = self.load_error.clone().unwrap_or_default();
+                Some(Message::Sealed { account, reason })
+            }
+        }
+    }
+
     /// The message where the device endpoint could not be asked.
     pub(super) fn no_user_code_message(&self, index: usize) -> Message {
         let account = &self.accounts[index];
@@ -345,21 +358,13 @@ impl Engine {
         if let Some(token) = account.usable_token(now.time) {
             return self.judge_life(index, token, min_life, asked_at, now);
         }
-        let name = || account.name().to_owned();
-        match self.load {
-            Load::Restoring { .. } => {
-                return Verdict::Temporary { message: Message::Restoring { account: name() }, under_way: false };
-            }
-            Load::Sealed { .. } => {
-                let reason = self.load_error.clone().unwrap_or_default();
-                return Verdict::Temporary { message: Message::Sealed { account: name(), reason }, under_way: false };
-            }
-            Load::Off | Load::Done => {}
+        if let Some(message) = self.unread_store_message(index) {
+            return Verdict::Temporary { message, under_way: false };
         }
-        let under_way = account.token.is_none();
+        let name = || account.name().to_owned();
         match (account.renewal(), account.browser(), account.device()) {
             (Renewal::InFlight(_), _, _) => {
-                Verdict::Temporary { message: self.temporary_message(index, now), under_way }
+                Verdict::Temporary { message: self.temporary_message(index, now), under_way: true }
             }
             (Renewal::Due(_), _, _) => {
                 Verdict::Temporary { message: self.temporary_message(index, now), under_way: false }

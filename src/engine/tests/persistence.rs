@@ -178,6 +178,32 @@ fn a_userless_account_waits_for_the_store_and_then_helps_itself() {
 }
 
 #[test]
+fn a_userless_account_gets_a_token_under_a_seal_where_it_is_asked_for() {
+    for (name, ask) in [
+        ("auth", (|sim: &mut Sim| sim.auth("work", Some(60))) as fn(&mut Sim) -> _),
+        ("refresh", |sim: &mut Sim| sim.refresh("work", Some(60))),
+    ] {
+        let mut sim = Sim::start(stored_with(vec![userless_account("work")], true, true));
+        sim.exit_hook(Hook::Restore, 1, "");
+        let conn = ask(&mut sim);
+        assert!(sim.is_waiting(conn), "{name}");
+        sim.answer_call(200, r#"{"access_token":"a","expires_in":60}"#);
+        assert!(sim.done(conn).is_empty(), "{name}");
+        let show = sim.show("work");
+        assert_eq!(sim.token(show), "a", "{name}");
+    }
+}
+
+#[test]
+fn a_refresh_under_a_seal_is_told_why_it_cannot_be() {
+    let mut sim = sealed();
+    let conn = sim.refresh("work", Some(60));
+    let (reason, message) = sim.failure(conn);
+    assert_eq!(reason, Reason::Temporary);
+    assert!(message.contains("exit status 1") && message.contains("pizauth auth work"), "{message}");
+}
+
+#[test]
 fn a_store_that_cannot_be_read_is_never_written_over() {
     for end in [
         ChildEnd::Exited { status: 1, stdout: Default::default() },
