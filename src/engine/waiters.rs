@@ -101,7 +101,7 @@ impl Engine {
             waiter.wants = Wants::Token { min_life, patience: Patience::Long };
             waiter.until = now.time + Duration::from_secs(wait);
         } else {
-            waiter.until = now.time + self.short_wait(index, min_life, now);
+            waiter.until = now.time + self.short_wait(index, min_life);
         }
         self.park(index, waiter);
         self.settle_shows(index, now);
@@ -324,9 +324,9 @@ impl Engine {
     }
 
     /// How long a `show` without `-w` waits.
-    fn short_wait(&self, index: usize, min_life: Option<Duration>, now: Now) -> Duration {
+    fn short_wait(&self, index: usize, min_life: Option<Duration>) -> Duration {
         let account = &self.accounts[index];
-        if min_life.is_some() && account.usable_token(now.time).is_some() {
+        if min_life.is_some() && account.token.is_some() && account.is_renewable() {
             return FOR_REFRESH;
         }
         match (account.settings.grant, account.device()) {

@@ -412,6 +412,22 @@ fn a_removed_account_leaves_the_store() {
 }
 
 #[test]
+fn a_token_lost_to_a_changed_configuration_is_told_until_that_is_saved() {
+    let mut sim = Sim::start(stored(true, false));
+    sim.authorize("work", &tokens(1, 3600));
+    sim.exit_hook(Hook::Persist, 0, "");
+    let other = Account { client_id: "x".to_owned(), ..account("work") };
+    sim.reload(stored_with(vec![account("home"), other], true, false), bound(1234));
+    sim.exit_hook(Hook::Persist, 1, "");
+    let reason = sim.status("work").not_saved.expect("not saved");
+    assert!(reason.contains("exit status 1"), "{reason}");
+    assert_eq!(sim.status("home").not_saved, None);
+    sim.sleep(secs(1));
+    sim.exit_hook(Hook::Persist, 0, "");
+    assert_eq!(sim.status("work").not_saved, None);
+}
+
+#[test]
 fn an_unsaved_removal_is_named_at_shutdown() {
     let mut sim = sealed();
     sim.revoke("work");
@@ -427,22 +443,6 @@ fn an_unsaved_removal_is_named_at_shutdown() {
     sim.sleep(secs(10));
     let (_, message) = sim.failure(conn);
     assert!(message.contains("an account was taken away"), "{message}");
-}
-
-#[test]
-fn a_token_lost_to_a_changed_configuration_is_told_until_that_is_saved() {
-    let mut sim = Sim::start(stored(true, false));
-    sim.authorize("work", &tokens(1, 3600));
-    sim.exit_hook(Hook::Persist, 0, "");
-    let other = Account { client_id: "x".to_owned(), ..account("work") };
-    sim.reload(stored_with(vec![account("home"), other], true, false), bound(1234));
-    sim.exit_hook(Hook::Persist, 1, "");
-    let reason = sim.status("work").not_saved.expect("not saved");
-    assert!(reason.contains("exit status 1"), "{reason}");
-    assert_eq!(sim.status("home").not_saved, None);
-    sim.sleep(secs(1));
-    sim.exit_hook(Hook::Persist, 0, "");
-    assert_eq!(sim.status("work").not_saved, None);
 }
 
 #[test]

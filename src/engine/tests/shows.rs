@@ -266,6 +266,26 @@ fn a_slow_endpoint_is_waited_for_30_s() {
 }
 
 #[test]
+fn asking_for_a_life_waits_for_the_refresh_of_an_expired_token_too() {
+    let mut sim = Sim::authorized();
+    sim.suspend(secs(4000));
+    let conn = sim.show_with("work", None, Some(600));
+    assert!(sim.is_waiting(conn));
+    sim.answer_call(200, &tokens(2, 3600));
+    assert_eq!(sim.token(conn), "access-2");
+    sim.suspend(secs(4000));
+    for (name, end) in [
+        ("no answer", (|sim: &mut Sim| sim.sleep(secs(30))) as fn(&mut Sim)),
+        ("its retry time", |sim: &mut Sim| sim.break_call(Stage::Connect)),
+        ("not yet its time again", |_: &mut Sim| ()),
+    ] {
+        let conn = sim.show_with("work", None, Some(600));
+        end(&mut sim);
+        assert_eq!(sim.reason(conn), Reason::Temporary, "{name}");
+    }
+}
+
+#[test]
 fn a_token_that_cannot_be_refreshed_is_printed_as_it_is() {
     let mut sim = Sim::new(vec![account("work")]);
     sim.authorize("work", r#"{"access_token":"a","expires_in":60}"#);
