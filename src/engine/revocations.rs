@@ -100,6 +100,10 @@ impl Engine {
             Err(broken) => Err(token::read_broken(&asked, broken)),
         };
         revocation.tokens.pop();
+        if outcome.is_err() {
+            // Whoever could not be reached for one token is not waited for once more.
+            revocation.tokens.clear();
+        }
         if let Err(failure) = result {
             let account = revocation.client.settings.name.clone();
             let message = Message::NotRevoked { account, reason: failure.message }.to_string();

@@ -128,6 +128,15 @@ fn revoke_tells_what_the_provider_said() {
 }
 
 #[test]
+fn a_provider_that_cannot_be_reached_is_asked_to_revoke_once() {
+    let mut sim = Sim::authorized();
+    let conn = sim.revoke("work");
+    sim.break_call(Stage::Sent);
+    assert_eq!(sim.done(conn).len(), 1);
+    assert!(sim.calls.is_empty());
+}
+
+#[test]
 fn revoke_without_anything_to_revoke_is_done_at_once() {
     let mut sim = Sim::new(vec![account("work")]);
     let conn = sim.revoke("work");
