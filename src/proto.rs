@@ -100,6 +100,9 @@ pub struct Show {
     /// Whether messages may carry authorization URLs.
     #[serde(default = "yes")]
     pub urls: bool,
+    /// Host to which git wants to send the token; refused where it is none of the account's `git_hosts`.
+    #[serde(default)]
+    pub git_host: Option<String>,
 }
 
 /// What a client is told while its request goes on.
@@ -188,8 +191,6 @@ pub struct Token {
     pub scope: Option<String>,
     /// Login name for SASL and git.
     pub user: Option<String>,
-    /// Hosts that git may send it to.
-    pub git_hosts: Vec<String>,
 }
 
 /// The answer to `status`; `status -j` prints it as it is.
@@ -415,7 +416,13 @@ mod tests {
     fn requests_survive_the_way_there_and_back() {
         let account = || "work".to_owned();
         for request in [
-            Request::Show(Show { account: account(), wait: Some(60), min_life: None, urls: false }),
+            Request::Show(Show {
+                account: account(),
+                wait: Some(60),
+                min_life: None,
+                urls: false,
+                git_host: Some("a".to_owned()),
+            }),
             Request::Refresh { account: account(), wait: None, urls: true },
             Request::Auth { account: account(), wait: Some(600), urls: true },
             Request::Paste { account: account(), text: Secret::from("http://localhost:1/?code=a&state=b") },
@@ -434,7 +441,7 @@ mod tests {
     #[test]
     fn a_request_may_leave_out_what_has_a_default() {
         let line = br#"{"request":"show","account":"work","version":1}"#;
-        let want = Show { account: "work".to_owned(), wait: None, min_life: None, urls: true };
+        let want = Show { account: "work".to_owned(), wait: None, min_life: None, urls: true, git_host: None };
         assert_eq!(read_request(line), Ok(Request::Show(want)));
     }
 

@@ -213,7 +213,7 @@ fn what_is_no_server_is_told() {
         std::io::BufRead::read_line(&mut std::io::BufReader::new(&stream), &mut line).unwrap();
         assert_eq!(
             line,
-            "{\"version\":1,\"request\":\"show\",\"account\":\"work\",\"wait\":null,\"min_life\":null,\"urls\":true}\n"
+            "{\"version\":1,\"request\":\"show\",\"account\":\"work\",\"wait\":null,\"min_life\":null,\"urls\":true,\"git_host\":null}\n"
         );
         stream.write_all(answer).unwrap();
         drop(stream);

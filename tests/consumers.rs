@@ -135,6 +135,21 @@ fn git_gets_no_token_for_anybody_else() {
 }
 
 #[test]
+fn a_foreign_host_starts_nothing() {
+    let provider = Provider::start(Settings::default());
+    let server = Pizauth::start(&provider.account("work", "git_hosts = [\"git.example\"];"));
+    let get = |host: &str| {
+        let request = format!("protocol=https\nhost={host}\n\n");
+        server.run_with_input(&["show", "-f", "git", "work", "get"], request.as_bytes())
+    };
+    let refused = get("evil.example").expect(1);
+    assert_eq!((refused.stdout.as_str(), refused.stderr.lines().count()), ("", 1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("evil.example") && refused.stderr.contains("git_hosts"), "{}", refused.stderr);
+    assert_eq!(server.run(&["status"]).expect(0).stdout, "work: No access token\n");
+    get("git.example").expect(3);
+}
+
+#[test]
 fn jq_reads_the_json() {
     if tool::find("jq").is_none() {
         return;

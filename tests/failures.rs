@@ -109,7 +109,13 @@ impl World {
     }
 
     fn show(&mut self, wait: Option<u64>) -> ConnId {
-        self.request(Request::Show(proto::Show { account: "work".to_owned(), wait, min_life: None, urls: true }))
+        self.request(Request::Show(proto::Show {
+            account: "work".to_owned(),
+            wait,
+            min_life: None,
+            urls: true,
+            git_host: None,
+        }))
     }
 
     fn auth(&mut self) -> ConnId {

@@ -70,13 +70,6 @@ pub enum Failure {
     GitRequest(&'static str),
     /// A git request for a protocol that shows the token to others.
     GitProtocol(String),
-    /// A git request for a host that is not the account's.
-    GitHost {
-        /// The host that git wants to reach.
-        host: String,
-        /// The account's name.
-        account: String,
-    },
     /// Metadata of which no account block can be made that reads back as it is.
     NoBlock {
         /// What was asked for.
@@ -112,7 +105,6 @@ impl Failure {
             | Failure::ControlInUser
             | Failure::GitRequest(_)
             | Failure::GitProtocol(_)
-            | Failure::GitHost { .. }
             | Failure::NoBlock { .. }
             | Failure::Refused(_) => 1,
         }
@@ -160,21 +152,19 @@ impl fmt::Display for Failure {
             Failure::Stdout(error) => write!(f, "cannot write to standard output: {error}"),
             Failure::Stdin(error) => write!(f, "cannot read standard input: {error}"),
             Failure::StdinTooLong { limit } => {
-                write!(f, "standard input is longer than {} MiB, which no dump is", limit / 1024 / 1024)
+                write!(f, "standard input is longer than {} MiB, which no dump is; give it what \"pizauth dump\" wrote", limit / 1024 / 1024)
             }
             Failure::StdinNotText => f.write_str("standard input is no dump: it is not text; give it what \"pizauth dump\" wrote"),
             Failure::NoUser { account } => {
                 write!(f, "account {account:?} has no user name for this format; give it with -U or the option \"user\"")
             }
             Failure::ControlInUser => f.write_str("the user name has control characters in it; correct it"),
-            Failure::GitRequest(fault) => write!(f, "cannot understand git's request: {fault}"),
+            Failure::GitRequest(fault) => {
+                write!(f, "cannot understand git's request: {fault}; only git's credential.helper runs this")
+            }
             Failure::GitProtocol(protocol) => {
                 write!(f, "no token for git over {protocol:?}: use an https URL, others show the token on the way")
             }
-            Failure::GitHost { host, account } => write!(
-                f,
-                "no token for git at {host:?}: the host is not in git_hosts of account {account:?}; add it there if it may have the token"
-            ),
             Failure::NoBlock { url } => write!(
                 f,
                 "{url}: no account block can be made of the metadata that reads back as it is; write it by hand"
@@ -260,8 +250,7 @@ mod tests {
                 Failure::NoUser { .. } => Failure::ControlInUser,
                 Failure::ControlInUser => Failure::GitRequest("the host is missing"),
                 Failure::GitRequest(_) => Failure::GitProtocol("http".to_owned()),
-                Failure::GitProtocol(_) => Failure::GitHost { host: "evil.example".to_owned(), account: account() },
-                Failure::GitHost { .. } => Failure::NoBlock { url: "https://login.example".to_owned() },
+                Failure::GitProtocol(_) => Failure::NoBlock { url: "https://login.example".to_owned() },
                 // These carry messages of other rooms, which are in files of their own.
                 Failure::NoBlock { .. } | Failure::Answered { .. } | Failure::Refused(_) => break,
             };

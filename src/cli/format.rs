@@ -123,7 +123,6 @@ mod tests {
             expires_in: 3599,
             scope: Some("mail \"all\"".to_owned()),
             user: user.map(str::to_owned),
-            git_hosts: Vec::new(),
         }
     }
 

@@ -11,8 +11,7 @@ use super::{
     command::Arguments,
     failure::Failure,
     format::Format,
-    git::Credential,
-    output,
+    git, output,
 };
 use crate::proto::{Notice, Request, Response, Show};
 
@@ -23,17 +22,17 @@ const REFRESH: Duration = Duration::from_secs(30);
 enum Operation {
     /// A token, whatever it is for.
     Print,
-    /// A token for this request.
-    Get(Credential),
+    /// A token for this host.
+    Get { host: String },
     /// Nothing that concerns tokens: to store, to erase, or what a later git may think of.
     Ignore,
 }
 
 /// Prints an access token, or fails with nothing on standard output.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let credential = match operation(arguments)? {
+    let git_host = match operation(arguments)? {
         Operation::Print => None,
-        Operation::Get(credential) => Some(credential),
+        Operation::Get { host } => Some(host),
         Operation::Ignore => return Ok(()),
     };
     let (wait, min_life) = (arguments.time("w"), arguments.time("t"));
@@ -44,13 +43,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         wait: wait.map(|wait| wait.as_secs()),
         min_life: min_life.map(|life| life.as_secs()),
         urls,
+        git_host,
     });
     let Response::Token(token) = ask(&request, LIMIT + patience, |notice| tell_notice(notice, urls))? else {
         return Err(Failure::Unexpected);
     };
-    if let Some(credential) = credential {
-        credential.check(&token.git_hosts, &token.account)?;
-    }
     let text = arguments.format().render(&token, arguments.value("U").as_deref())?;
     output::print(text.expose().as_bytes())
 }
@@ -61,7 +58,7 @@ fn operation(arguments: &Arguments) -> Result<Operation, Failure> {
     }
     match arguments.operands().get(1).map(String::as_str) {
         None => Ok(Operation::Print),
-        Some("get") => Credential::read(output::stdin()?).map(Operation::Get),
+        Some("get") => Ok(Operation::Get { host: git::read_host(output::stdin()?)? }),
         Some(_) => Ok(Operation::Ignore),
     }
 }

@@ -265,6 +265,14 @@ impl Account {
             && self.redirect().is_some_and(|target| target.is_loopback && target.is_https)
     }
 
+    /// Whether git may send the token to `host`, which may come from a submodule's URL.
+    ///
+    /// Hosts are compared as written, but for their case; the port may be left out where it is that of https.
+    pub fn honours_git_host(&self, host: &str) -> bool {
+        let without_port = |host: &str| host.strip_suffix(":443").unwrap_or(host).to_ascii_lowercase();
+        self.git_hosts.iter().any(|known| without_port(known) == without_port(host))
+    }
+
     /// Login name at the service that the token opens: `user`, else the login hint however it is written.
     pub fn user(&self) -> Option<&str> {
         let hint = || self.auth_uri_fields.iter().find(|(name, _)| name == "login_hint").map(|(_, value)| value);

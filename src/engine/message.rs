@@ -9,6 +9,7 @@ use crate::proto::{Reason, Response};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
     UnknownAccount { account: String },
+    ForeignGitHost { account: String, host: String },
     AuthorizeInBrowser { account: String, url: String },
     AuthorizeOnDevice { account: String, verification_uri: String, user_code: String },
     AuthorizeSomewhere { account: String },
@@ -55,6 +56,11 @@ impl fmt::Display for Message {
             Message::UnknownAccount { account } => {
                 write!(f, "No account '{account}': \"pizauth status\" lists the configured ones")
             }
+            Message::ForeignGitHost { account, host } => write!(
+                f,
+                "{account}: no token for git at {host:?}: the host is not in git_hosts; add it there if it may have the \
+                 token"
+            ),
             Message::AuthorizeInBrowser { account, url } => {
                 write!(f, "{account}: Access token unavailable until authorised with URL {url}")
             }
@@ -164,6 +170,9 @@ impl Message {
             // A chain through all variants: the compiler asks for a link when one is added.
             let next = match last {
                 Message::UnknownAccount { .. } => {
+                    Message::ForeignGitHost { account: account(), host: "evil.example".to_owned() }
+                }
+                Message::ForeignGitHost { .. } => {
                     Message::AuthorizeInBrowser { account: account(), url: "https://login.example.com/?a=b".to_owned() }
                 }
                 Message::AuthorizeInBrowser { .. } => Message::AuthorizeOnDevice {

@@ -84,6 +84,9 @@ impl Engine {
         let Some(index) = self.account_named(&show.account) else {
             return self.fail(conn, Reason::Error, Message::UnknownAccount { account: show.account });
         };
+        if let Some(host) = show.git_host.filter(|host| !self.accounts[index].settings.honours_git_host(host)) {
+            return self.fail(conn, Reason::Error, Message::ForeignGitHost { account: show.account, host });
+        }
         let min_life = show.min_life.map(Duration::from_secs);
         let mut waiter = Waiter {
             conn,
@@ -443,6 +446,5 @@ fn describe(account: &Account, token: &Issued, now: Now) -> proto::Token {
         expires_in: token.expires_at.since(now.time).as_secs(),
         scope: token.scope.clone().or(requested),
         user: settings.user().map(str::to_owned),
-        git_hosts: settings.git_hosts.clone(),
     }
 }

@@ -553,7 +553,7 @@ impl World {
 }
 
 pub fn show(account: &str, wait: Option<u64>) -> Show {
-    Show { account: account.to_owned(), wait, min_life: None, urls: true }
+    Show { account: account.to_owned(), wait, min_life: None, urls: true, git_host: None }
 }
 
 /// Whether a dump holds a refresh token.

@@ -263,6 +263,33 @@ fn an_account_knows_its_redirect_and_its_user() {
 }
 
 #[test]
+fn git_may_send_the_token_to_its_hosts_alone() {
+    let account = account("git_hosts = [\"git.example\", \"Code.Example:8443\", \"[2001:db8::1]\"];");
+    for (host, want) in [
+        ("git.example", true),
+        ("GIT.Example", true),
+        ("git.example:443", true),
+        ("code.example:8443", true),
+        ("[2001:db8::1]", true),
+        ("git.example:8443", false),
+        ("code.example", false),
+        ("evil.example", false),
+        ("evil.git.example", false),
+        ("git.example.evil.example", false),
+        ("git.example.", false),
+        ("git.example@evil.example", false),
+        ("git.example%2f.evil.example", false),
+        ("git.example/", false),
+        (" git.example", false),
+        ("gıt.example", false),
+        ("", false),
+    ] {
+        assert_eq!(account.honours_git_host(host), want, "{host:?}");
+    }
+    assert!(!self::account("").honours_git_host("git.example"));
+}
+
+#[test]
 fn a_time_is_digits_and_a_unit() {
     for (text, want) in [
         ("0s", Some(0)),

@@ -37,6 +37,7 @@ fn a_message_is_one_line_that_says_what_to_do_next() {
             "authoris",
             "revoke it",
             "another dump",
+            "add it there",
             "waiting",
         ];
         assert!(next.iter().any(|words| text.contains(words)), "{text}");

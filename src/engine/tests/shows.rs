@@ -32,7 +32,8 @@ fn without_a_token_the_user_is_asked_once() {
 #[test]
 fn urls_are_left_out_where_they_are_not_wanted() {
     let mut sim = Sim::new(vec![account("work")]);
-    let show = crate::proto::Show { account: "work".to_owned(), wait: None, min_life: None, urls: false };
+    let show =
+        crate::proto::Show { account: "work".to_owned(), wait: None, min_life: None, urls: false, git_host: None };
     let conn = sim.request(Request::Show(show));
     let (reason, message) = sim.failure(conn);
     assert_eq!(reason, Reason::Authorize);
@@ -44,7 +45,7 @@ fn an_unknown_account_is_an_error_in_every_request() {
     let mut sim = Sim::new(vec![account("work")]);
     let name = || "wrok".to_owned();
     for request in [
-        Request::Show(crate::proto::Show { account: name(), wait: None, min_life: None, urls: true }),
+        Request::Show(crate::proto::Show { account: name(), wait: None, min_life: None, urls: true, git_host: None }),
         Request::Refresh { account: name(), wait: None, urls: true },
         Request::Auth { account: name(), wait: None, urls: true },
         Request::Paste { account: name(), text: "code=a&state=b".into() },

@@ -286,7 +286,13 @@ impl Sim {
 
     /// `pizauth show -w -t`
     pub fn show_with(&mut self, account: &str, wait: Option<u64>, min_life: Option<u64>) -> ConnId {
-        self.request(Request::Show(proto::Show { account: account.to_owned(), wait, min_life, urls: true }))
+        self.request(Request::Show(proto::Show {
+            account: account.to_owned(),
+            wait,
+            min_life,
+            urls: true,
+            git_host: None,
+        }))
     }
 
     pub fn auth(&mut self, account: &str, wait: Option<u64>) -> ConnId {

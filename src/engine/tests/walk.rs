@@ -209,7 +209,7 @@ impl World {
         let request = match self.below(24) {
             0..9 => {
                 let min_life = [None, None, Some(10), Some(5000)][self.below(4)];
-                Request::Show(Show { account, wait, min_life, urls: true })
+                Request::Show(Show { account, wait, min_life, urls: true, git_host: None })
             }
             9..13 => Request::Refresh { account, wait, urls: false },
             13..17 => Request::Auth { account, wait, urls: true },
