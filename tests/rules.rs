@@ -83,6 +83,33 @@ fn unsafe_stays_in_its_room_and_gives_its_reason() {
     }
 }
 
+/// Conditions with `let` joined by `&&` came with Rust 1.88; Cargo.toml promises less.
+#[test]
+fn no_condition_needs_a_newer_rust() {
+    for room in ["src", "src/config/tests", "src/engine/tests", "tests"] {
+        for file in sources(room) {
+            let text = fs::read_to_string(root().join(&file)).unwrap();
+            assert_eq!(let_chains(&text), Vec::<usize>::new(), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_newer_condition_would_be_found() {
+    for text in [
+        "if a ANDAND let Some(b) = c {",
+        "if let Some(b) = c\n    ANDAND b\n{",
+        "while let (Some(b), d) = c\nANDAND d {",
+    ] {
+        // Put together here, so that this file is free of them.
+        let text = text.replace("AND", "&");
+        assert_eq!(let_chains(&text).len(), 1, "{text}");
+    }
+    for text in ["if let Some(b) = c.filter(|_| a && d) {", "if a\n    && b {", "let a = b\n    && c;"] {
+        assert_eq!(let_chains(text), Vec::<usize>::new(), "{text}");
+    }
+}
+
 #[test]
 fn the_program_consists_of_few_crates() {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
@@ -122,6 +149,15 @@ fn sources(room: &str) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// The lines, counted from 0, on which a condition joins a `let` to something else.
+fn let_chains(text: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let joins_let = concat!("&", "& let ");
+    let begins = |line: &str| line.starts_with("if let ") || line.starts_with("while let ");
+    let is_joined = |at: usize| lines[at].starts_with("&& ") && at > 0 && begins(lines[at - 1]);
+    (0..lines.len()).filter(|&at| lines[at].contains(joins_let) || is_joined(at)).collect()
 }
 
 /// A file without its comments, and without the tests that stand at its end.

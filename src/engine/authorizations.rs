@@ -443,10 +443,8 @@ impl Engine {
 
     /// A notification ended by itself.
     pub(super) fn on_notification_end(&mut self, index: usize, ticket: Ticket) {
-        if let Some(reminder) = &mut self.accounts[index].reminder
-            && reminder.showing == Some(ticket)
-        {
-            reminder.showing = None;
+        if let Some(reminder) = &mut self.accounts[index].reminder {
+            reminder.showing.take_if(|showing| *showing == ticket);
         }
     }
 }

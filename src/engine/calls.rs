@@ -145,10 +145,8 @@ impl Calls {
     pub(super) fn forget(&mut self, conn: ConnId) {
         let queued = self.queue.iter_mut().map(|call| &mut call.purpose);
         for purpose in queued.chain(self.under_way.iter_mut().map(|call| &mut call.purpose)) {
-            if let Purpose::Revocation(revocation) = purpose
-                && revocation.conn == Some(conn)
-            {
-                revocation.conn = None;
+            if let Purpose::Revocation(revocation) = purpose {
+                revocation.conn.take_if(|waiting| *waiting == conn);
             }
         }
     }

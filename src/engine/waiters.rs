@@ -303,10 +303,8 @@ impl Engine {
                 let own = account.paused_until().filter(|until| *until > now.time);
                 let paused = own.or(self.paused_until(&account.settings.token_uri, now.time)).is_some();
                 let waits_for_store = account.token.is_none() && self.load.keeps_waiting();
-                if let (Renewal::Due(_), 0) = (account.renewal(), account.failures)
-                    && !paused
-                    && !waits_for_store
-                {
+                let is_due = matches!((account.renewal(), account.failures), (Renewal::Due(_), 0));
+                if is_due && !paused && !waits_for_store {
                     self.renew(index);
                 }
             }

@@ -276,10 +276,9 @@ impl World {
             let next = self.queue.keys().next().map(|(at, _)| *at);
             let at = [deadline, next, Some(end)].into_iter().flatten().min().unwrap_or(end);
             self.pass(at.since(self.now.time));
-            if let Some(entry) = self.queue.first_entry()
-                && entry.key().0 <= self.now.time
-            {
-                let happening = entry.remove();
+            let now = self.now.time;
+            let due = self.queue.first_entry().filter(|entry| entry.key().0 <= now).map(|entry| entry.remove());
+            if let Some(happening) = due {
                 self.happen(happening);
             } else if deadline.is_some_and(|deadline| deadline <= self.now.time) {
                 self.engine.handle_timeout(self.now);
