@@ -108,7 +108,7 @@ pub fn candidates(url: &str) -> Result<Vec<String>, Fault> {
     if !is_safe_uri(url) || url.contains('?') {
         return Err(Fault::Url);
     }
-    if url.contains(OAUTH) || url.contains(OPENID) {
+    if split_well_known(url).is_some() {
         return Ok(vec![url.to_owned()]);
     }
     let issuer = url.strip_suffix('/').unwrap_or(url);
@@ -242,9 +242,15 @@ fn methods(named: Option<Vec<String>>) -> Methods {
 
 /// The issuer that a URL stands for: without a well-known part and without a `/` at its end.
 fn issuer_of(url: &str) -> String {
-    let (before, after) = url.split_once(OAUTH).or_else(|| url.split_once(OPENID)).unwrap_or((url, ""));
-    let issuer = format!("{before}{after}");
+    let (origin, path) = split_well_known(url).unwrap_or((url, ""));
+    let issuer = format!("{origin}{path}");
     issuer.strip_suffix('/').map(str::to_owned).unwrap_or(issuer)
+}
+
+/// What stands before and behind the well-known part of a URL that has one, as the standards place it.
+fn split_well_known(url: &str) -> Option<(&str, &str)> {
+    let oauth = url.split_once(OAUTH).filter(|(_, path)| path.is_empty() || path.starts_with('/'));
+    oauth.or_else(|| Some((url.strip_suffix(OPENID)?, "")))
 }
 
 /// Whether `text` is an absolute URI that may be printed: https or http on a loopback, its escapes whole. That it
@@ -340,6 +346,18 @@ mod tests {
             ("a slash in the issuer", "https://a.example/x", "https://a.example/x/", true),
             ("the full URL", "https://a.example/x/.well-known/openid-configuration", "https://a.example/x", true),
             ("in front", "https://a.example/.well-known/oauth-authorization-server/x", "https://a.example/x", true),
+            (
+                "a host that goes on behind it",
+                "https://a/.well-known/oauth-authorization-server.example/x",
+                "https://a.example/x",
+                false,
+            ),
+            (
+                "a host that goes on",
+                "https://a/.well-known/openid-configuration.example/x",
+                "https://a.example/x",
+                false,
+            ),
             ("another", "https://a.example/x", "https://b.example/x", false),
             ("another path", "https://a.example/x", "https://a.example/X", false),
             ("a longer one", "https://a.example/x", "https://a.example/x/y", false),
