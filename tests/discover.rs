@@ -406,7 +406,7 @@ fn a_dripping_answer_is_cut_after_a_while() {
     host.serve(&Answer::json(200, &honest(&host.issuer())).dripped(1, Duration::from_secs(1)));
     let began = Instant::now();
     host.assert_refused("a byte a second", "timed out after 30 s");
-    assert!(began.elapsed() < Duration::from_secs(45));
+    assert!(began.elapsed() < Duration::from_secs(55));
 }
 
 #[test]

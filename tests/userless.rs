@@ -17,7 +17,7 @@ fn config(provider: &Provider, options: &str) -> String {
 
 #[test]
 fn a_token_comes_without_anybody_and_is_kept_fresh() {
-    let provider = Provider::start(Settings { expires_in: Some(12), ..Settings::default() });
+    let provider = Provider::start(Settings { expires_in: Some(3600), ..Settings::default() });
     let options = "scopes = [\"mail\", \"calendar\"]; token_uri_fields = {\"audience\": \"https://api.example\"};";
     let server = Pizauth::start(&config(&provider, options));
     let first = server.run(&["show", "-w", "60s", "machine"]).expect(0).stdout;
@@ -29,7 +29,9 @@ fn a_token_comes_without_anybody_and_is_kept_fresh() {
     assert_eq!(requests[0].form("audience"), Some("https://api.example"));
 
     // Nobody asks, and at half of its life there is another.
-    provider.wait_for_issued(2);
+    provider.change(|settings| settings.expires_in = Some(12));
+    server.run(&["refresh", "-w", "60s", "machine"]).expect(0);
+    provider.wait_for_issued(3);
     eventually("the other token", || server.token("machine") == provider.last_access_token());
     let grants: Vec<_> =
         provider.token_requests().iter().map(|request| request.form("grant_type").map(str::to_owned)).collect();
