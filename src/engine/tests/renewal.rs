@@ -110,25 +110,6 @@ fn a_refresh_comes_by_itself_and_rotates() {
 }
 
 #[test]
-fn a_grant_without_refresh_token_works_and_is_told_once() {
-    let mut sim = Sim::new(vec![account("work")]);
-    for told in [1, 0] {
-        let conn = sim.auth("work", Some(600));
-        sim.allow("work");
-        sim.answer_call(200, r#"{"access_token":"access-1","expires_in":3600}"#);
-        let messages = sim.done(conn);
-        assert_eq!(messages.len(), told, "{messages:?}");
-        for parameter in ["\"prompt\": \"consent\"", "offline_access"] {
-            assert!(messages.iter().all(|message| message.contains(parameter)), "{messages:?}");
-        }
-        let show = sim.show("work");
-        assert_eq!(sim.token(show), "access-1");
-        sim.sleep(secs(10));
-    }
-    assert_eq!(sim.logged(Level::Warn).len(), 1, "{:?}", sim.logged(Level::Warn));
-}
-
-#[test]
 fn a_narrower_scope_is_kept_as_it_came_and_logged() {
     let asking = Account { scopes: vec!["a".to_owned(), "b".to_owned()], ..account("work") };
     let mut sim = Sim::new(vec![asking]);
