@@ -85,6 +85,10 @@ clean:
 simulate:
 	SEEDS=${SEEDS} ${CARGO} test --release --locked --test simulate -- --nocapture
 
+# Builds and installs as a package does: vendored crates, no network, the oldest Rust.
+msrv:
+	sh tests/msrv.sh
+
 # Executables for FreeBSD, NetBSD, OpenBSD and macOS; cross-check stops after the type check.
 cross:
 	sh tests/cross.sh link
@@ -93,4 +97,4 @@ cross-check:
 	sh tests/cross.sh check
 
 .PHONY: all test demo check lint lint-man lint-sh install install-systemd install-launchd install-rc uninstall clean \
-	simulate cross cross-check
+	simulate msrv cross cross-check

@@ -252,7 +252,9 @@ fn recipes_put_no_token_into_arguments() {
 fn documents_link_to_files_that_are_there() {
     for document in ["README.md", "CHANGES.md", "SECURITY.md", "HACKING.md"] {
         for link in read(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            assert!(link.starts_with("https://") || Path::new(&path(link)).exists(), "{document}: {link}");
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            assert!(link.starts_with("https://") || Path::new(&path(file)).exists(), "{document}: {link}");
+            assert!(heading.is_empty() || has_heading(&read(file), heading), "{document}: {link}");
         }
     }
 }
@@ -326,6 +328,12 @@ fn flags(options: &[Opt]) -> BTreeSet<String> {
 fn split<'a>(lines: &'a [&'a str], at: &str) -> (&'a [&'a str], &'a [&'a str]) {
     let index = lines.iter().position(|line| *line == at).expect(at);
     lines.split_at(index)
+}
+
+/// Whether a Markdown page has a heading with this anchor.
+fn has_heading(page: &str, anchor: &str) -> bool {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")).any(|own| own == anchor)
 }
 
 /// The first column of the table of a Markdown page whose heading begins with `heading`.
