@@ -61,6 +61,21 @@ fn hooks_end_with_the_server_and_so_does_what_they_left() {
 }
 
 #[test]
+fn what_hooks_print_is_seen_in_the_foreground_but_never_a_secret() {
+    let provider = Provider::start(Settings { client_secret: Some("s3cret".to_owned()), ..Settings::default() });
+    let hooks = "startup_cmd = \"cat; echo started out; echo started err >&2\";\n";
+    let command = "client_secret_cmd = \"echo s3cret; echo asked for the secret >&2\";";
+    let account = provider.account("work", "").replace("client_secret = \"s3cret\";", command);
+    let server = Pizauth::start(&format!("{hooks}{account}"));
+    server.authorize("work");
+    assert_eq!(server.token("work"), provider.last_access_token());
+    for line in ["started out", "started err", "asked for the secret"] {
+        server.wait_for_log(line);
+    }
+    assert!(!server.log().contains("s3cret"), "{}", server.log());
+}
+
+#[test]
 fn a_notifier_may_wait_for_a_click_until_the_login_is_done() {
     let provider = Provider::start(Settings::default());
     let folder = Folder::new();

@@ -1,10 +1,13 @@
 //! Hooks: what they are told, how many run, and what their end means.
 
-use super::sim::{Sim, account, config, secs, tokens};
+use super::sim::{Sim, account, command_account, config, device_account, secs, tokens};
 use crate::{
     config::Config,
     engine::{ChildEnd, Hook, Level},
 };
+
+const CODES: &str = r#"{"device_code":"dc","user_code":"WDJB-MJHT","verification_uri":"https://a.example/device",
+    "verification_uri_complete":"https://a.example/device?c=WDJB-MJHT","expires_in":600,"interval":5}"#;
 
 fn listening() -> Config {
     let mut config = config(vec![account("home"), account("work")]);
@@ -60,6 +63,64 @@ fn a_hook_that_hangs_drops_the_oldest_events_at_last() {
     }
     assert_eq!(sim.running(Hook::TokenEvent).len(), 1);
     assert!(sim.logged(Level::Warn).iter().any(|line| line.contains("token_event_cmd")));
+}
+
+#[test]
+fn each_hook_has_its_limit_its_environment_and_its_pipes() {
+    let mut config = config(vec![command_account("browser"), device_account("device")]);
+    let command = Some("command".to_owned());
+    config.auth_notify_cmd.clone_from(&command);
+    config.error_notify_cmd.clone_from(&command);
+    config.persist_cmd.clone_from(&command);
+    config.restore_cmd.clone_from(&command);
+    config.startup_cmd.clone_from(&command);
+    config.token_event_cmd.clone_from(&command);
+    config.transient_error_if_cmd.clone_from(&command);
+    let mut sim = Sim::start(config);
+    let mut told = Vec::new();
+    let mut tell = |sim: &Sim, hook: Hook| {
+        let ticket = *sim.running(hook).last().unwrap_or_else(|| panic!("{hook} does not run"));
+        let run = &sim.runs[&ticket];
+        let names: Vec<&str> = run.env.iter().map(|(name, _)| *name).collect();
+        let limit = run.limit.map(|limit| limit.as_secs());
+        told.push(format!("{hook} {limit:?} {} {} {}", names.join(","), run.stdin.is_some(), run.capture > 0));
+    };
+    tell(&sim, Hook::Startup);
+    tell(&sim, Hook::Restore);
+    sim.exit_hook(Hook::Restore, 0, "");
+    sim.auth("browser", None);
+    tell(&sim, Hook::AuthNotify);
+    sim.allow("browser");
+    tell(&sim, Hook::ClientSecret);
+    sim.exit_hook(Hook::ClientSecret, 0, "secret");
+    sim.answer_call(200, &tokens(1, 3600));
+    tell(&sim, Hook::TokenEvent);
+    tell(&sim, Hook::Persist);
+    for _ in 0..6 {
+        sim.refresh("browser", None);
+        sim.answer_call(503, "");
+    }
+    tell(&sim, Hook::TransientErrorIf);
+    sim.refresh("browser", None);
+    sim.answer_call(400, r#"{"error":"invalid_grant"}"#);
+    tell(&sim, Hook::ErrorNotify);
+    sim.auth("device", None);
+    sim.answer_call(200, CODES);
+    tell(&sim, Hook::AuthNotify);
+    assert_eq!(
+        told,
+        [
+            "startup_cmd None  false false",
+            "restore_cmd Some(60)  false true",
+            "auth_notify_cmd None PIZAUTH_ACCOUNT,PIZAUTH_URL false false",
+            "client_secret_cmd Some(60) PIZAUTH_ACCOUNT false true",
+            "token_event_cmd Some(10) PIZAUTH_ACCOUNT,PIZAUTH_EVENT false false",
+            "persist_cmd Some(60)  true false",
+            "transient_error_if_cmd Some(180) PIZAUTH_ACCOUNT false false",
+            "error_notify_cmd Some(10) PIZAUTH_ACCOUNT,PIZAUTH_MSG false false",
+            "auth_notify_cmd None PIZAUTH_ACCOUNT,PIZAUTH_URL,PIZAUTH_URL_COMPLETE,PIZAUTH_USER_CODE false false",
+        ]
+    );
 }
 
 #[test]
