@@ -272,19 +272,32 @@ pub enum Readiness {
     Stopping,
 }
 
-/// How important a line of the log is.
+/// How grave a line of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Always logged.
+    /// Something asked for was not done. Always logged.
     Error,
-    /// Logged from `-v`.
+    /// Something may need attention. Logged from `-v`.
     Warn,
-    /// Logged from `-vv`.
+    /// What happens to tokens. Logged from `-vv`.
     Info,
-    /// Logged from `-vvv`.
+    /// Why it happens. Logged from `-vvv`.
     Debug,
-    /// Logged from `-vvvv`.
+    /// Every step. Logged from `-vvvv`.
     Trace,
+}
+
+impl Level {
+    /// The least grave level that is logged where `-v` was given `count` times.
+    pub fn from_verbosity(count: usize) -> Level {
+        match count {
+            0 => Level::Error,
+            1 => Level::Warn,
+            2 => Level::Info,
+            3 => Level::Debug,
+            4.. => Level::Trace,
+        }
+    }
 }
 
 /// Why the process ends.

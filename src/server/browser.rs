@@ -22,6 +22,7 @@ use mio::{Interest, Registry, Token, event::Source as _, net::TcpStream};
 use zeroize::Zeroize;
 
 use super::{
+    linger::{LINGER, drop_input},
     outbox::Outbox,
     page::{self, Body},
     request_head::{Fault, HeadReader, MAX_HEAD, Progress},
@@ -40,13 +41,6 @@ const IDLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Time in which a browser must take something of its page.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Time after a page in which the browser may still send: closing at once could reset the connection before it has
-/// read everything.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Reads of a lingering connection for each time the poll tells of it.
-const LINGERING_READS: usize = 16;
 
 /// One browser.
 pub(super) struct Browser {
@@ -254,16 +248,7 @@ impl Browser {
     }
 
     fn drop_input(&mut self, buffer: &mut [u8]) -> Fate {
-        for _ in 0..LINGERING_READS {
-            match self.stream.socket().read(buffer) {
-                Ok(0) => return Fate::Closes,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Fate::Stays,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Fate::Closes,
-            }
-        }
-        Fate::Closes
+        if drop_input(self.stream.socket(), buffer) { Fate::Closes } else { Fate::Stays }
     }
 }
 

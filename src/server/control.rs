@@ -29,6 +29,7 @@ use zeroize::Zeroize;
 use super::{
     accept::{AcceptFault, RETRY_ACCEPT},
     lines::{Lines, TooLong},
+    linger::{LINGER, drop_input},
     outbox::Outbox,
     slab::{Room, Slab, slot_of},
     source::Source,
@@ -47,9 +48,6 @@ const LINE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time in which a client must read something of what waits for it.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Time after an error answer in which what the client still sends is read and dropped.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Bytes read at once: ample for every request but `restore`.
 const READ_SIZE: usize = 16 * 1024;
@@ -294,7 +292,8 @@ impl Client {
             match self.phase {
                 Phase::Asked => return Fate::Stays,
                 Phase::Ending => return self.end(now),
-                Phase::Lingering => return self.drop_input(buffer),
+                Phase::Lingering if drop_input(&mut self.stream, buffer) => return Fate::Closes,
+                Phase::Lingering => return Fate::Stays,
                 // Who does not read the last answer gets no other.
                 Phase::Idle if !self.outbox.is_empty() => return Fate::Stays,
                 Phase::Idle => {}
@@ -380,20 +379,6 @@ impl Client {
         self.phase = Phase::Lingering;
         self.read_until = Some(now + LINGER);
         Fate::Stays
-    }
-
-    /// Reads and drops what the client still sends, a bounded number of times for each time the poll tells of it.
-    fn drop_input(&mut self, buffer: &mut [u8]) -> Fate {
-        for _ in 0..16 {
-            match self.stream.read(buffer) {
-                Ok(0) => return Fate::Closes,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Fate::Stays,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Fate::Closes,
-            }
-        }
-        Fate::Closes
     }
 
     /// Writes `line` now as far as there is room, the rest later.

@@ -29,7 +29,7 @@ use super::{
     staging::{self, Staged},
 };
 use crate::{
-    engine::{self, Effect, Engine, Event, ExitReason, Now, Readiness, Staging, Ticket, Time},
+    engine::{Effect, Engine, Event, ExitReason, Now, Readiness, Staging, Ticket, Time},
     oauth::{Broken, Reply},
     sys::{
         clock::{Alarm, Clock},
@@ -304,7 +304,7 @@ impl<'a> EventLoop<'a> {
                 Readiness::Reloading => self.notify.reloading(),
                 Readiness::Stopping => self.notify.stopping(),
             },
-            Effect::Log { level, line } => self.log.write(log_level(level), &line),
+            Effect::Log { level, line } => self.log.write(level, &line),
             Effect::Exit(reason) => self.exit = Some(reason),
         }
     }
@@ -365,14 +365,4 @@ impl<'a> EventLoop<'a> {
 /// Whether it is a listener that has something.
 fn is_newcomer(ready: &event::Event) -> bool {
     matches!(Source::of(ready.token()), Some(Source::ControlListener | Source::RedirectListener(_)))
-}
-
-fn log_level(level: engine::Level) -> Level {
-    match level {
-        engine::Level::Error => Level::Error,
-        engine::Level::Warn => Level::Warn,
-        engine::Level::Info => Level::Info,
-        engine::Level::Debug => Level::Debug,
-        engine::Level::Trace => Level::Trace,
-    }
 }

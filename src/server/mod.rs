@@ -12,6 +12,7 @@ mod event_loop;
 mod fault;
 mod hooks;
 mod lines;
+mod linger;
 mod listeners;
 mod outbox;
 mod page;

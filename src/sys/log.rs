@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 
 use libc::c_int;
 
+pub use crate::engine::Level;
+
 /// Longest line written, in bytes: what syslog takes whole.
 const MAX_LINE: usize = 2048;
 
@@ -15,43 +17,6 @@ const PIECE: usize = 4096;
 /// Bytes that a pipe with room takes without waiting.
 #[cfg(not(target_os = "linux"))]
 const PIECE: usize = 512;
-
-/// How grave a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Something asked for was not done.
-    Error,
-    /// Something may need attention.
-    Warn,
-    /// What happens to tokens.
-    Info,
-    /// Why it happens.
-    Debug,
-    /// Every step.
-    Trace,
-}
-
-impl Level {
-    /// The gravest level that is left out comes after this one, for `-v` given `count` times.
-    pub fn from_verbosity(count: usize) -> Self {
-        match count {
-            0 => Self::Error,
-            1 => Self::Warn,
-            2 => Self::Info,
-            3 => Self::Debug,
-            4.. => Self::Trace,
-        }
-    }
-
-    fn priority(self) -> c_int {
-        match self {
-            Self::Error => libc::LOG_ERR,
-            Self::Warn => libc::LOG_WARNING,
-            Self::Info => libc::LOG_INFO,
-            Self::Debug | Self::Trace => libc::LOG_DEBUG,
-        }
-    }
-}
 
 /// Where messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +60,18 @@ impl Log {
             Sink::Syslog => {
                 let line = CString::new(one_line(message)).unwrap_or_default();
                 // SAFETY: both strings end in a NUL, and the format takes one string.
-                unsafe { libc::syslog(level.priority() | libc::LOG_DAEMON, c"%s".as_ptr(), line.as_ptr()) };
+                unsafe { libc::syslog(priority(level) | libc::LOG_DAEMON, c"%s".as_ptr(), line.as_ptr()) };
             }
         }
+    }
+}
+
+fn priority(level: Level) -> c_int {
+    match level {
+        Level::Error => libc::LOG_ERR,
+        Level::Warn => libc::LOG_WARNING,
+        Level::Info => libc::LOG_INFO,
+        Level::Debug | Level::Trace => libc::LOG_DEBUG,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     proto::{AccountState, Notice, Reason},
 };
 
-const CODES: &str = r#"{"device_code":"dc","user_code":"WDJB-MJHT","verification_uri":"https://a.example/device",
+pub const CODES: &str = r#"{"device_code":"dc","user_code":"WDJB-MJHT","verification_uri":"https://a.example/device",
     "verification_uri_complete":"https://a.example/device?c=WDJB-MJHT","expires_in":600,"interval":5}"#;
 
 const PENDING: &str = r#"{"error":"authorization_pending"}"#;

@@ -1,13 +1,13 @@
 //! Hooks: what they are told, how many run, and what their end means.
 
-use super::sim::{Sim, account, command_account, config, device_account, secs, tokens};
+use super::{
+    device::CODES,
+    sim::{Sim, account, command_account, config, device_account, secs, tokens},
+};
 use crate::{
     config::Config,
     engine::{ChildEnd, Hook, Level},
 };
-
-const CODES: &str = r#"{"device_code":"dc","user_code":"WDJB-MJHT","verification_uri":"https://a.example/device",
-    "verification_uri_complete":"https://a.example/device?c=WDJB-MJHT","expires_in":600,"interval":5}"#;
 
 fn listening() -> Config {
     let mut config = config(vec![account("home"), account("work")]);
