@@ -363,8 +363,12 @@ impl Account {
 
     /// Whether a token request without a user is possible.
     pub(super) fn is_renewable(&self) -> bool {
-        let refresh_token = self.token.as_ref().and_then(|token| token.refresh_token.as_ref());
-        refresh_token.is_some() || self.settings.grant == Grant::ClientCredentials
+        self.refresh_token().is_some() || self.settings.grant == Grant::ClientCredentials
+    }
+
+    /// The refresh token, where there is one.
+    pub(super) fn refresh_token(&self) -> Option<&Secret> {
+        self.token.as_ref()?.refresh_token.as_ref()
     }
 
     /// The access token, where it works.

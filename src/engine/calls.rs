@@ -331,13 +331,12 @@ impl Engine {
 
     /// The call itself, from what is known now; none where the ticket's holder has moved on.
     fn build_call(&mut self, ticket: Ticket, purpose: &Purpose, now: Now) -> Option<Call> {
-        let account = match purpose {
-            Purpose::Revocation(revocation) => return revocation.next_call(),
-            Purpose::Exchange(id) | Purpose::Renewal(id, _) => &self.accounts[self.index_of(*id)?],
-            Purpose::DeviceAuthorization(id) | Purpose::DevicePoll(id) => &self.accounts[self.index_of(*id)?],
-        };
-        let secret = account.client_secret.known();
-        let settings = &account.settings;
+        if let Purpose::Revocation(revocation) = purpose {
+            return revocation.next_call();
+        }
+        let index = self.index_of(purpose.account()?)?;
+        let account = &self.accounts[index];
+        let (settings, secret) = (&account.settings, account.client_secret.known());
         match purpose {
             Purpose::Revocation(_) => None,
             Purpose::Exchange(_) => {
@@ -350,28 +349,7 @@ impl Engine {
                 };
                 (exchanging.attempt == Attempt::InFlight(ticket)).then(|| token::request(settings, secret, grant))
             }
-            Purpose::Renewal(id, _) => {
-                if account.renewal() != Renewal::InFlight(ticket) {
-                    return None;
-                }
-                let paused = self.paused_until(&settings.token_uri, now.time);
-                let refresh_token = self.refresh_token_for(purpose);
-                let busy = self.calls.is_renewing(*id, refresh_token);
-                if let Some(until) = paused.or(busy.then(|| now.time + account.retry())) {
-                    let index = self.index_of(*id)?;
-                    self.postpone_renewal(index, until, now);
-                    return None;
-                }
-                match (refresh_token, settings.grant) {
-                    (Some(refresh_token), _) => {
-                        Some(token::request(settings, secret, TokenGrant::RefreshToken(refresh_token)))
-                    }
-                    (None, Grant::ClientCredentials) => {
-                        Some(token::request(settings, secret, TokenGrant::ClientCredentials))
-                    }
-                    (None, Grant::AuthorizationCode | Grant::DeviceCode) => None,
-                }
-            }
+            Purpose::Renewal(..) => self.build_renewal(index, ticket, now),
             Purpose::DeviceAuthorization(_) => match account.device() {
                 Device::Asking(attempt) if *attempt == Attempt::InFlight(ticket) => device::request(settings, secret),
                 Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
@@ -385,10 +363,30 @@ impl Engine {
         }
     }
 
+    /// The call of a renewal, unless it must wait after all.
+    fn build_renewal(&mut self, index: usize, ticket: Ticket, now: Now) -> Option<Call> {
+        let account = &self.accounts[index];
+        if account.renewal() != Renewal::InFlight(ticket) {
+            return None;
+        }
+        let busy = self.calls.is_renewing(account.id, account.refresh_token());
+        let paused = self.paused_until(&account.settings.token_uri, now.time);
+        if let Some(until) = paused.or(busy.then(|| now.time + account.retry())) {
+            self.postpone_renewal(index, until, now);
+            return None;
+        }
+        let grant = match (account.refresh_token(), account.settings.grant) {
+            (Some(refresh_token), _) => TokenGrant::RefreshToken(refresh_token),
+            (None, Grant::ClientCredentials) => TokenGrant::ClientCredentials,
+            (None, Grant::AuthorizationCode | Grant::DeviceCode) => return None,
+        };
+        Some(token::request(&account.settings, account.client_secret.known(), grant))
+    }
+
     /// The refresh token that a renewal presents.
     fn refresh_token_for(&self, purpose: &Purpose) -> Option<&Secret> {
         let Purpose::Renewal(id, _) = purpose else { return None };
-        self.accounts[self.index_of(*id)?].token.as_ref()?.refresh_token.as_ref()
+        self.accounts[self.index_of(*id)?].refresh_token()
     }
 
     /// Reads what a token endpoint answered for an account.

@@ -324,7 +324,7 @@ impl Engine {
     /// The account has moved on, but may still hold the refresh token of this request: a new one in the answer takes
     /// its place, since the old one is often worth nothing any more.
     pub(super) fn keep_rotated(&mut self, index: usize, ending: &Ending, now: Now) {
-        let held = self.accounts[index].token.as_ref().and_then(|token| token.refresh_token.as_ref());
+        let held = self.accounts[index].refresh_token();
         if held.is_none() || held != ending.refresh_token.as_ref() {
             return;
         }

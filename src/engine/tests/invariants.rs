@@ -16,10 +16,8 @@ pub struct Held(BTreeMap<AccountId, String>);
 
 impl Held {
     pub fn of(engine: &Engine) -> Held {
-        let refresh_tokens = engine.accounts.iter().filter_map(|account| {
-            let refresh_token = account.token.as_ref()?.refresh_token.as_ref()?;
-            Some((account.id, refresh_token.expose().clone()))
-        });
+        let refresh_tokens =
+            engine.accounts.iter().filter_map(|account| Some((account.id, account.refresh_token()?.expose().clone())));
         Held(refresh_tokens.collect())
     }
 }
@@ -101,8 +99,7 @@ fn check_nothing_is_stuck(engine: &Engine) {
             assert!(engine.running.iter().any(|running| running.ticket == *ticket), "{name}: a secret is stuck");
         }
         let can_renew = account.renewal() != Renewal::Unable;
-        let refresh_token = account.token.as_ref().and_then(|token| token.refresh_token.as_ref());
-        assert!(can_renew || refresh_token.is_none(), "{name}: a refresh token that is never used");
+        assert!(can_renew || account.refresh_token().is_none(), "{name}: a refresh token that is never used");
     }
 }
 
