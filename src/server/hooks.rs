@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `Running` | it exits, and its stdout is at its end or not kept | told |
 //! | `Running` | it exits, but a background process still holds its stdout open | `Draining` |
+//! | `Running` | its time is long over: the machine was suspended meanwhile, and so was the child | the same, anew |
 //! | `Running` | its time is up, it prints too much, or [`Effect::Kill`](crate::engine::Effect::Kill) | `Ending`: SIGTERM |
 //! | `Draining` | end of its stdout, or a second later | told, with what came |
 //! | `Ending` | two seconds later | `Killed`: SIGKILL |
@@ -41,6 +42,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Time after a child's exit in which what others still print to its stdout counts as its own.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How late the end of a child's time can be noticed while the machine is awake.
+const LATENESS: Duration = Duration::from_secs(10);
+
 /// Bytes read at once.
 const READ_SIZE: usize = 16 * 1024;
 
@@ -62,6 +66,7 @@ struct Child {
     /// What is kept of its stdout.
     captured: Vec<u8>,
     capture: usize,
+    limit: Option<Duration>,
     phase: Phase,
 }
 
@@ -137,8 +142,8 @@ impl Hooks {
             input.push(stdin.expose().as_bytes());
         }
         let phase = Phase::Running { until: run.limit.map(|limit| now + limit) };
-        let mut child =
-            Child { ticket, hook: run.hook, running, input, captured: Vec::new(), capture: run.capture, phase };
+        let Run { hook, capture, limit, .. } = run;
+        let mut child = Child { ticket, hook, running, input, captured: Vec::new(), capture, limit, phase };
         child.feed();
         Ok(child)
     }
@@ -305,6 +310,9 @@ impl Child {
     fn expire(&mut self, now: Time, log: &Log) {
         let old = std::mem::replace(&mut self.phase, Phase::Killed { end: ChildEnd::Killed });
         match old {
+            Phase::Running { until } if until.is_some_and(|until| now.since(until) > LATENESS) => {
+                self.phase = Phase::Running { until: self.limit.map(|limit| now + limit) };
+            }
             Phase::Running { .. } => {
                 log.write(Level::Warn, &format!("{}: its time is up: its process group gets SIGTERM", self.hook));
                 self.terminate(ChildEnd::Killed, now);
@@ -520,6 +528,19 @@ mod tests {
         room.hooks.kill(Ticket(2), room.now, &room.log, &mut room.events);
         assert_eq!(room.hooks.deadline(), None);
         room.hooks.kill(Ticket(1), room.now, &room.log, &mut room.events);
+        room.advance_to_deadline();
+        assert_eq!(room.end(), ChildEnd::Killed);
+    }
+
+    #[test]
+    fn a_machine_that_was_suspended_leaves_a_hook_its_time() {
+        let mut room = Room::running(run("sleep 600"));
+        room.now = room.now + Duration::from_secs(3600);
+        room.turn();
+        assert_eq!(room.hooks.deadline().unwrap().0, room.now + Duration::from_secs(60), "the hook was suspended too");
+        room.advance_to_deadline();
+        room.turn();
+        assert!(matches!(room.hooks.children[0].as_ref().unwrap().phase, Phase::Ending { .. }));
         room.advance_to_deadline();
         assert_eq!(room.end(), ChildEnd::Killed);
     }
