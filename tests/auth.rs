@@ -16,6 +16,7 @@ use std::{
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
+    time::{Duration, Instant},
 };
 
 use pizauth::proto::{Notice, Reason, Request, Response, read_request, write_notice, write_response};
@@ -94,12 +95,30 @@ fn terminal() -> (File, OwnedFd) {
     }
 }
 
-fn modes(terminal: &impl AsRawFd) -> libc::tcflag_t {
+fn mode(terminal: &impl AsRawFd) -> libc::termios {
     // SAFETY: zeros are a valid termios, and the call fills it in.
     unsafe {
         let mut mode: libc::termios = std::mem::zeroed();
         assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &mut mode), 0);
-        mode.c_lflag
+        mode
+    }
+}
+
+fn modes(terminal: &impl AsRawFd) -> libc::tcflag_t {
+    mode(terminal).c_lflag
+}
+
+fn put_back(terminal: &impl AsRawFd, mode: &libc::termios) {
+    // SAFETY: the mode is one that the system has told.
+    assert_eq!(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, mode) }, 0);
+}
+
+/// Waits until `condition` holds.
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -196,6 +215,28 @@ fn an_interrupt_puts_the_terminal_back() {
 }
 
 #[test]
+fn after_bg_and_fg_the_terminal_is_read_as_before() {
+    let server = Server::start("foreground");
+    let (mut person, program) = terminal();
+    let before = mode(&program);
+    let mut child = start_on(&program, server.auth());
+    read_until(&mut person, "paste its address here");
+    eventually("another mode", || modes(&program) & libc::ICANON == 0);
+    // A shell gives the terminal the mode that it had when it stopped the job, and sends no signal to a running one.
+    put_back(&program, &before);
+    eventually("the mode again", || modes(&program) & libc::ICANON == 0);
+    let url = format!("http://localhost:1/?code=ok&state={}", "s".repeat(8_000));
+    let mut typist = person.try_clone().unwrap();
+    let typed = url.clone();
+    let typing = thread::spawn(move || typist.write_all((typed + "\r").as_bytes()).unwrap());
+    read_until(&mut person, "sss\r\n");
+    typing.join().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.all_pasted(), [url]);
+    assert_eq!(modes(&program), before.c_lflag);
+}
+
+#[test]
 fn in_the_background_it_is_not_stopped_by_what_is_typed() {
     let server = Server::start("background");
     let (mut person, program) = terminal();
@@ -207,19 +248,12 @@ fn in_the_background_it_is_not_stopped_by_what_is_typed() {
     let mut child = start_on(&program, shell);
     read_until(&mut person, URL);
     person.write_all(b"for somebody else\n").unwrap();
-    thread::sleep(std::time::Duration::from_millis(1500));
+    thread::sleep(Duration::from_millis(1500));
     assert_eq!(modes(&program), before);
     let mut paste = UnixStream::connect(server.folder.join("pizauth.sock")).unwrap();
     let text = "code=ok&state=s".into();
     paste.write_all(pizauth::proto::write_request(&Request::Paste { account: "work".into(), text }).expose()).unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(std::time::Instant::now() < deadline, "it hangs");
-        thread::sleep(std::time::Duration::from_millis(10));
-    };
-    assert_eq!(status.code(), Some(0));
+    eventually("its end", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(server.all_pasted(), ["code=ok&state=s"]);
 }

@@ -210,8 +210,9 @@ impl Stdin {
             if !terminal::may_read(&open.file) {
                 return None;
             }
-            if open.unbuffered.is_none() {
-                open.unbuffered = Unbuffered::enter(&open.file).ok().flatten();
+            match &open.unbuffered {
+                Some(unbuffered) => unbuffered.enter_again(),
+                None => open.unbuffered = Unbuffered::enter(&open.file).ok().flatten(),
             }
         }
         Some(&open.file)

@@ -51,6 +51,14 @@ impl Unbuffered {
         Ok(Some(unbuffered))
     }
 
+    /// Changes the mode again where somebody has put it back, as a shell does when it fetches this program from the
+    /// background.
+    pub fn enter_again(&self) {
+        if mode(TERMINAL.load(Ordering::SeqCst)).is_ok_and(|mode| mode.c_lflag & libc::ICANON != 0) {
+            apply(&CHANGED);
+        }
+    }
+
     /// Installs `handler`, unless `signal` is ignored, as after nohup(1).
     fn handle(&mut self, signal: c_int, handler: extern "C" fn(c_int)) -> io::Result<()> {
         let before = set_action(signal, handler as libc::sighandler_t)?;
