@@ -251,7 +251,7 @@ fn the_redirect_uri_is_the_same_in_both_requests() {
 #[test]
 fn a_dump_of_old_is_refused_with_what_to_do() {
     let server = Pizauth::start_in(Home::new(TABLE[0].1));
-    for old in [&b"pizauth\x00\x01\x02"[..], &[0x42; 2000]] {
+    for old in [&b"pizauth\x00\x01\x02"[..], &[0x42; 2000], &[0xc3; 2000]] {
         let refused = server.run_with_input(&["restore"], old).expect(1);
         assert!(refused.stderr.contains("authorise"), "{}", refused.stderr);
         assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);

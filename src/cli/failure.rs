@@ -154,7 +154,9 @@ impl fmt::Display for Failure {
             Failure::StdinTooLong { limit } => {
                 write!(f, "standard input is longer than {} MiB, which no dump is; give it what \"pizauth dump\" wrote", limit / 1024 / 1024)
             }
-            Failure::StdinNotText => f.write_str("standard input is no dump: it is not text; give it what \"pizauth dump\" wrote"),
+            Failure::StdinNotText => f.write_str(
+                "standard input is no dump: it is not text; one of pizauth 1 cannot be restored, authorise once more",
+            ),
             Failure::NoUser { account } => {
                 write!(f, "account {account:?} has no user name for this format; give it with -U or the option \"user\"")
             }

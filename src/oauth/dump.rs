@@ -84,7 +84,7 @@ impl fmt::Display for DumpFault {
                 "this is no dump of this pizauth; one of pizauth 1 cannot be restored: authorise once more"
             }
             DumpFault::Version => "the dump was written by a later pizauth",
-            DumpFault::Damaged => "the dump is damaged, and nothing of it was taken",
+            DumpFault::Damaged => "the dump is damaged",
         })
     }
 }
