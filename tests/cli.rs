@@ -184,6 +184,27 @@ fn a_stdout_that_cannot_be_written_is_status_1() {
 }
 
 #[test]
+fn a_closed_stream_is_no_dev_null() {
+    let folder = Folder::new("closed");
+    let run = |arguments: &[&str], redirection: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("exec \"$@\" {redirection}"), "sh", env!("CARGO_BIN_EXE_pizauth")]);
+        command.args(arguments).env("PIZAUTH_SOCKET", folder.socket()).output().unwrap()
+    };
+    for (arguments, redirection, want) in [
+        (&["-h"][..], ">&-", "pizauth: cannot write to standard output: "),
+        // An empty input would have another meaning.
+        (&["restore"], "<&-", "pizauth: cannot read standard input: "),
+        (&["show", "-f", "git", "work", "get"], "<&-", "pizauth: cannot read standard input: "),
+    ] {
+        let output = run(arguments, redirection);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(stderr(&output).starts_with(want), "{arguments:?}: {}", stderr(&output));
+    }
+    assert_eq!(run(&["show", "work"], "<&- >&- 2>&-").status.code(), Some(5));
+}
+
+#[test]
 fn a_stderr_that_cannot_be_written_changes_no_status() {
     let folder = Folder::new("stderr");
     let read_only = File::open("/dev/null").unwrap();

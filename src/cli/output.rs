@@ -7,19 +7,20 @@ use std::{
 };
 
 use super::failure::{Failure, printable};
-use crate::proto::Response;
+use crate::{proto::Response, sys::streams};
 
 /// Writes to standard output.
 ///
 /// Past std's own handle, which takes a descriptor that cannot be written to as written to.
 pub fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(Failure::Stdout)?;
-    File::from(stdout).write_all(bytes).map_err(Failure::Stdout)
+    let stdout = streams::check_stdout().and_then(|()| io::stdout().as_fd().try_clone_to_owned());
+    stdout.and_then(|stdout| File::from(stdout).write_all(bytes)).map_err(Failure::Stdout)
 }
 
 /// Standard input without a buffer of std's, so that what is polled is what is read.
 pub fn stdin() -> Result<File, Failure> {
-    io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(Failure::Stdin)
+    let stdin = streams::check_stdin().and_then(|()| io::stdin().as_fd().try_clone_to_owned());
+    stdin.map(File::from).map_err(Failure::Stdin)
 }
 
 /// Reads standard input to its end; more than `limit` bytes are a failure.

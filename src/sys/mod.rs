@@ -18,6 +18,7 @@ pub mod sandbox;
 pub mod save_mark;
 pub mod signal;
 pub mod socket;
+pub mod streams;
 pub mod terminal;
 pub mod user;
 pub mod wipe;
