@@ -183,6 +183,44 @@ fn an_answer_is_read_up_to_its_limits() {
 }
 
 #[test]
+fn answers_are_read_as_servers_write_them() {
+    let many = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\n{{}}", "X: y\r\n".repeat(100));
+    for (name, answer) in [
+        ("in chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;x=y\r\n{\r\n1\r\n}\r\n0\r\nX: y\r\n\r\n"),
+        ("up to the end", "HTTP/1.1 200 OK\r\n\r\n{}"),
+        ("HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\n{}"),
+        ("bare line feeds", "HTTP/1.1 200 OK\nContent-Length: 2\n\n{}"),
+        ("no reason phrase", "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}"),
+        ("the length twice", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}"),
+        ("no ASCII in a header", "HTTP/1.1 200 OK\r\nServer: \u{e9}\r\nContent-Length: 2\r\n\r\n{}"),
+        ("100 before it", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+        (
+            "103 before it",
+            "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        ),
+        ("many headers", &many),
+        ("more behind it", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ] {
+        let (address, server) = answering(answer);
+        let reply = direct().send_blocking(&post(format!("http://{address}/"))).expect(name);
+        assert_eq!((reply.status, reply.body.expose().as_slice()), (200, &b"{}"[..]), "{name}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_does_not_close_is_not_waited_for() {
+    let (address, server) = serve(|mut stream| {
+        read_request(&mut stream);
+        stream.write_all(OK.as_bytes()).unwrap();
+        // The client closes; until then this waits.
+        stream.read_to_end(&mut Vec::new()).unwrap()
+    });
+    assert_eq!(direct().send_blocking(&post(format!("http://{address}/"))).unwrap().status, 200);
+    assert_eq!(server.join().unwrap(), 0);
+}
+
+#[test]
 fn a_slow_answer_is_cut_at_the_limit() {
     for (name, head) in [("no answer", ""), ("a dripping head", "HTTP/1.1 200 OK\r\nX: "), ("a dripping body", OK)] {
         let head = head.replace("Content-Length: 2", "Content-Length: 999999");
