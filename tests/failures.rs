@@ -4,19 +4,25 @@
 //! No socket and no clock: the engine is handed each outcome while somebody waits. `PIZAUTH_GOLDEN=write` writes the
 //! file anew.
 
+#[path = "failures/fates.rs"]
+mod fates;
+
 use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::Path, time::Duration};
 
 use pizauth::{
     config,
-    engine::{Bound, ConnId, Effect, Engine, Event, Now, Ticket, Time, WallTime},
+    engine::{Bound, ConnId, Effect, Engine, Event, Hook, Now, Ticket, Time, WallTime},
     oauth::{
-        Broken, Call, CertificateFault, Ports, Reply, Stage,
+        Call, Ports, Reply,
         authorization::{RedirectHead, Scheme},
     },
     proto::{self, Reason, Request, Response},
-    secret::Secret,
 };
 use serde_json::json;
+
+use fates::{
+    Fate, REDIRECTS, errors, google, microsoft, no_codes, no_secrets, page, refusal, reply, unanswered, without_reason,
+};
 
 /// 2026-11-23 09:05:00 UTC.
 const WALL: u64 = 1_795_424_700;
@@ -25,14 +31,6 @@ const SECRET: &str = "hunter2hunter2";
 
 /// More deadlines than any request has.
 const MAX_STEPS: usize = 2000;
-
-/// What becomes of a request to the token endpoint.
-#[derive(Clone)]
-enum Fate {
-    Broken(Stage, &'static str),
-    Answer { status: u16, content_type: &'static str, body: String, retry_after: Option<&'static str> },
-    Moved(u16, &'static str),
-}
 
 /// Who waits for the token.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +43,10 @@ enum Way {
     DeviceCode,
     /// `show -w` of an account without a user.
     Client,
+    /// `auth` where a command prints the client secret.
+    BrowserSecret,
+    /// `show -w` of an account without a user where a command prints the client secret.
+    ClientSecret,
 }
 
 struct World {
@@ -52,28 +54,34 @@ struct World {
     now: Now,
     calls: BTreeMap<Ticket, Call>,
     responses: BTreeMap<ConnId, Response>,
+    /// `client_secret_cmd`, while it runs.
+    secret: Option<Ticket>,
     last: u64,
 }
 
 impl World {
     fn new(way: Way, host: &str) -> World {
         let grant = match way {
-            Way::Browser => format!("auth_uri = \"https://{host}/authorize\";"),
+            Way::Browser | Way::BrowserSecret => format!("auth_uri = \"https://{host}/authorize\";"),
             Way::Device | Way::DeviceCode => {
                 format!("grant = \"device_code\"; device_auth_uri = \"https://{host}/device\";")
             }
-            Way::Client => "grant = \"client_credentials\";".to_owned(),
+            Way::Client | Way::ClientSecret => "grant = \"client_credentials\";".to_owned(),
+        };
+        let secret = match way {
+            Way::BrowserSecret | Way::ClientSecret => "client_secret_cmd = \"pass work\";".to_owned(),
+            Way::Browser | Way::Device | Way::DeviceCode | Way::Client => format!("client_secret = \"{SECRET}\";"),
         };
         let text = format!(
-            "account \"work\" {{ {grant} token_uri = \"https://{host}/token\"; client_id = \"id\"; \
-             client_secret = \"{SECRET}\"; }}"
+            "account \"work\" {{ {grant} token_uri = \"https://{host}/token\"; client_id = \"id\"; {secret} }}"
         );
         let config = config::parse(&text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
         let bound = Bound { ports: Ports { http: Some(1234), https: None }, ..Bound::default() };
         // Random numbers that are always the same, so that the file is.
         let engine = Engine::new(config, bound, Box::new(|bytes| bytes.fill(0x5a)));
         let now = Now { time: Time::new(Duration::from_secs(50)), wall: WallTime::from_secs(WALL) };
-        let mut world = World { engine, now, calls: BTreeMap::new(), responses: BTreeMap::new(), last: 0 };
+        let (calls, responses) = (BTreeMap::new(), BTreeMap::new());
+        let mut world = World { engine, now, calls, responses, secret: None, last: 0 };
         world.event(Event::Started);
         world
     }
@@ -88,6 +96,7 @@ impl World {
             match effect {
                 Effect::Call { ticket, call } => _ = self.calls.insert(ticket, call),
                 Effect::Respond { conn, response } => _ = self.responses.insert(conn, response),
+                Effect::Run { ticket, run } if run.hook == Hook::ClientSecret => self.secret = Some(ticket),
                 _ => (),
             }
         }
@@ -145,6 +154,10 @@ impl World {
             if let Some(response) = self.responses.get(&conn) {
                 return told(response);
             }
+            if let (Some(ticket), Fate::NoSecret(end)) = (self.secret.take(), fate) {
+                self.event(Event::Exited { ticket, end: end.clone() });
+                continue;
+            }
             if let Some((ticket, call)) = self.calls.pop_first() {
                 let is_device = call.uri.ends_with("/device");
                 let is_given = is_device && way == Way::Device;
@@ -165,24 +178,6 @@ impl World {
         let body = r#"{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600}"#;
         self.event(Event::Answer { ticket, outcome: Ok(reply(200, body)) });
     }
-}
-
-impl Fate {
-    fn outcome(&self) -> Result<Reply, Broken> {
-        match self {
-            Fate::Broken(stage, detail) => Err(Broken { stage: *stage, detail: (*detail).to_owned() }),
-            Fate::Answer { status, content_type, body, retry_after } => Ok(Reply {
-                content_type: Some((*content_type).to_owned()),
-                retry_after: retry_after.map(str::to_owned),
-                ..reply(*status, body)
-            }),
-            Fate::Moved(status, to) => Ok(Reply { location: Some((*to).to_owned()), ..reply(*status, "") }),
-        }
-    }
-}
-
-fn reply(status: u16, body: &str) -> Reply {
-    Reply { status, body: Secret::new(body.as_bytes().to_vec()), ..Reply::default() }
 }
 
 fn device_answer() -> Reply {
@@ -219,288 +214,47 @@ fn told(response: &Response) -> String {
 fn tell(out: &mut String, name: &str, way: Way, host: &str, fate: &Fate) {
     let _ = writeln!(out, "\n{name}");
     let mut line = |command: &str, text: String| _ = writeln!(out, "  {command:<7}  {text}");
-    if way == Way::DeviceCode {
-        // Not a multiple of the pause: the last try has failed when the time is up.
-        for (command, wait) in [("show", None), ("show -w", Some(590))] {
+    match way {
+        Way::Browser => {
+            line("auth", auth(way, host, fate));
             let mut world = World::new(way, host);
-            let conn = world.show(wait);
-            line(command, world.suffer(conn, way, fate));
+            world.auth();
+            world.redirect("code=code-1");
+            world.succeed();
+            // Ten seconds before its end, the token is not refreshed yet, for nothing looked at the time.
+            world.pass(Duration::from_secs(3590));
+            let conn = world.request(Request::Refresh { account: "work".to_owned(), wait: Some(600), urls: true });
+            line("refresh", world.suffer(conn, way, fate));
+            world.pass(Duration::from_secs(20));
+            let conn = world.show(None);
+            let shown = world.responses.get(&conn).map(told);
+            line("show", shown.unwrap_or_else(|| "(is waiting)".to_owned()));
         }
-        return;
+        Way::BrowserSecret => {
+            line("auth", auth(way, host, fate));
+            line("show -w", show(Way::ClientSecret, host, Some(600), fate));
+        }
+        Way::Device | Way::Client | Way::ClientSecret => line("show -w", show(way, host, Some(600), fate)),
+        Way::DeviceCode => {
+            line("show", show(way, host, None, fate));
+            // Not a multiple of the pause: the last try has failed when the time is up.
+            line("show -w", show(way, host, Some(590), fate));
+        }
     }
-    if way != Way::Browser {
-        let mut world = World::new(way, host);
-        let conn = world.show(Some(600));
-        line("show -w", world.suffer(conn, way, fate));
-        return;
-    }
+}
+
+fn auth(way: Way, host: &str, fate: &Fate) -> String {
     let mut world = World::new(way, host);
     let conn = world.auth();
     world.redirect("code=code-1");
-    line("auth", world.suffer(conn, way, fate));
+    world.suffer(conn, way, fate)
+}
 
+fn show(way: Way, host: &str, wait: Option<u64>, fate: &Fate) -> String {
     let mut world = World::new(way, host);
-    world.auth();
-    world.redirect("code=code-1");
-    world.succeed();
-    // Ten seconds before its end, the token is not refreshed yet, for nothing looked at the time.
-    world.pass(Duration::from_secs(3590));
-    let conn = world.request(Request::Refresh { account: "work".to_owned(), wait: Some(600), urls: true });
-    line("refresh", world.suffer(conn, way, fate));
-    world.pass(Duration::from_secs(20));
-    let conn = world.show(None);
-    let shown = world.responses.get(&conn).map(told);
-    line("show", shown.unwrap_or_else(|| "(is waiting)".to_owned()));
+    let conn = world.show(wait);
+    world.suffer(conn, way, fate)
 }
-
-fn broken(name: &'static str, stage: Stage, detail: &'static str) -> (&'static str, Fate) {
-    (name, Fate::Broken(stage, detail))
-}
-
-fn json_answer(status: u16, body: serde_json::Value) -> Fate {
-    Fate::Answer { status, content_type: "application/json", body: body.to_string(), retry_after: None }
-}
-
-fn page(status: u16, retry_after: Option<&'static str>) -> Fate {
-    let body = "<html><h1>Log in to the network</h1></html>".to_owned();
-    Fate::Answer { status, content_type: "text/html", body, retry_after }
-}
-
-fn refusal(error: &str, description: &str) -> Fate {
-    let mut body = json!({ "error": error });
-    if !description.is_empty() {
-        body["error_description"] = json!(description);
-    }
-    json_answer(400, body)
-}
-
-/// Requests that got no answer, in the words of the one who made them.
-fn unanswered() -> Vec<(&'static str, Fate)> {
-    use CertificateFault as Fault;
-    vec![
-        broken(
-            "The name cannot be resolved",
-            Stage::Resolve,
-            "could not resolve login.example.com: name or service not known",
-        ),
-        broken("Nobody listens", Stage::Connect, "connection to login.example.com:443 refused"),
-        broken("The host does not answer", Stage::Connect, "timed out while connecting to login.example.com:443"),
-        broken("There is no network", Stage::Connect, "no connection to login.example.com:443: network is unreachable"),
-        broken(
-            "The TLS handshake is cut short",
-            Stage::Tls,
-            "TLS handshake with login.example.com:443 failed: connection reset",
-        ),
-        broken("It is no TLS", Stage::Tls, "TLS handshake with login.example.com:443 failed: it does not speak TLS"),
-        broken(
-            "The certificate is of a private authority",
-            Stage::Certificate(Fault::UnknownIssuer),
-            "certificate of login.example.com:443 refused: no known root signed it",
-        ),
-        broken(
-            "The certificate has expired",
-            Stage::Certificate(Fault::Expired),
-            "certificate of login.example.com:443 refused: it is expired",
-        ),
-        broken(
-            "The certificate is for another name",
-            Stage::Certificate(Fault::WrongName),
-            "certificate of login.example.com:443 refused: it is for another name",
-        ),
-        broken(
-            "The certificate is wrong in another way",
-            Stage::Certificate(Fault::Other),
-            "certificate of login.example.com:443 refused: it is not for servers",
-        ),
-        broken(
-            "The proxy's name cannot be resolved",
-            Stage::Resolve,
-            "could not resolve the proxy proxy.example.com: name or service not known",
-        ),
-        broken("The proxy is not there", Stage::Connect, "connection to the proxy proxy.example.com:3128 refused"),
-        broken(
-            "The proxy wants a password",
-            Stage::Proxy,
-            "the proxy proxy.example.com:3128 made no connection to login.example.com:443: it asks for user and \
-             password (status 407)",
-        ),
-        broken(
-            "The proxy does not reach the provider",
-            Stage::Proxy,
-            "the proxy proxy.example.com:3128 made no connection to login.example.com:443: it answered with status 502",
-        ),
-        broken(
-            "The proxy setting cannot be used",
-            Stage::ProxySetting,
-            "the environment's https_proxy cannot be used: only http:// proxies are supported",
-        ),
-        broken(
-            "There are too many threads",
-            Stage::NotStarted,
-            "the request was not answered: no thread could be started for it",
-        ),
-        broken(
-            "The request is written, and no answer comes",
-            Stage::Sent,
-            "no whole answer from login.example.com:443: timed out after 30 s",
-        ),
-        broken(
-            "The answer is cut short, behind a proxy",
-            Stage::Sent,
-            "no whole answer from login.example.com:443 through the proxy proxy.example.com:3128: connection closed",
-        ),
-        broken(
-            "The answer is too long",
-            Stage::Sent,
-            "no whole answer from login.example.com:443: its body is longer than 1 MiB",
-        ),
-    ]
-}
-
-/// Answers that are neither tokens nor an OAuth error.
-fn without_reason() -> Vec<(&'static str, Fate)> {
-    vec![
-        ("A login page of the network", page(200, None)),
-        ("JSON without a token", json_answer(200, json!({ "token_type": "Bearer" }))),
-        ("A redirect", Fate::Moved(302, "https://login.example.com/elsewhere")),
-        ("A redirect to nowhere", Fate::Moved(307, "")),
-        ("400 without a reason", page(400, None)),
-        ("401 without a reason", page(401, None)),
-        ("403 without a reason", page(403, None)),
-        ("404", page(404, None)),
-        ("408", page(408, None)),
-        ("429", page(429, None)),
-        ("429 with Retry-After", page(429, Some("300"))),
-        ("500", page(500, None)),
-        ("502 of a gateway", page(502, None)),
-        ("503 with a date in Retry-After", page(503, Some("Mon, 23 Nov 2026 10:15:00 GMT"))),
-        ("503 that asks for more than an hour", page(503, Some("86400"))),
-        ("A token of another type", json_answer(200, json!({ "access_token": "access-2", "token_type": "DPoP" }))),
-        ("A token that is no token", json_answer(200, json!({ "access_token": "access 2\n", "token_type": "Bearer" }))),
-    ]
-}
-
-/// OAuth errors: of the RFCs, of nobody, and dressed up.
-fn errors() -> Vec<(&'static str, Fate)> {
-    let mut fates = vec![
-        ("invalid_request", refusal("invalid_request", "")),
-        ("invalid_client", refusal("invalid_client", "")),
-        ("invalid_client with 401", json_answer(401, json!({ "error": "invalid_client" }))),
-        ("unauthorized_client", refusal("unauthorized_client", "")),
-        ("unsupported_grant_type", refusal("unsupported_grant_type", "")),
-        ("invalid_scope", refusal("invalid_scope", "")),
-        ("invalid_grant", refusal("invalid_grant", "Token has been expired or revoked.")),
-        ("invalid_token with 401", json_answer(401, json!({ "error": "invalid_token" }))),
-        ("invalid_token with 400", refusal("invalid_token", "")),
-        ("interaction_required", refusal("interaction_required", "")),
-        ("login_required", refusal("login_required", "")),
-        ("consent_required", refusal("consent_required", "")),
-        ("redirect_uri_mismatch", refusal("redirect_uri_mismatch", "")),
-        ("access_denied", refusal("access_denied", "")),
-        (
-            "bad_refresh_token (GitHub)",
-            refusal("bad_refresh_token", "The refresh token passed is incorrect or expired."),
-        ),
-        ("temporarily_unavailable", refusal("temporarily_unavailable", "")),
-        ("server_error", refusal("server_error", "")),
-        ("slow_down", refusal("slow_down", "")),
-        ("500 with an error", json_answer(500, json!({ "error": "invalid_grant" }))),
-        ("An unknown error", refusal("moon_phase", "The moon is not full.")),
-        (
-            "An error with a page about it",
-            json_answer(400, json!({ "error": "moon_phase", "error_uri": "https://login.example.com/moon" })),
-        ),
-        ("An error that is an object", json_answer(400, json!({ "error": { "code": 400, "message": "moon" } }))),
-        ("200 with an error (GitHub)", json_answer(200, json!({ "error": "incorrect_client_credentials" }))),
-        (
-            "A description with control characters and the secret",
-            refusal("invalid_client", &format!("no\r\n\u{1b}[31mgood: {SECRET}")),
-        ),
-    ];
-    fates.push((
-        "An error in a form",
-        Fate::Answer {
-            status: 400,
-            content_type: "application/x-www-form-urlencoded",
-            body: "error=invalid_client&error_description=not+today".to_owned(),
-            retry_after: None,
-        },
-    ));
-    fates
-}
-
-/// Microsoft's numbers, with the beginning of what Microsoft says.
-fn microsoft() -> Vec<(&'static str, Fate)> {
-    [
-        ("invalid_request", "AADSTS28000: Provided value for the input parameter scope is not valid."),
-        ("invalid_request", "AADSTS50011: The redirect URI specified in the request does not match."),
-        (
-            "interaction_required",
-            "AADSTS50076: Due to a configuration change, you must use multi-factor authentication.",
-        ),
-        ("interaction_required", "AADSTS50079: Due to a configuration change, you must enroll in multi-factor."),
-        ("invalid_grant", "AADSTS50173: The provided grant has expired due to it being revoked."),
-        ("invalid_request", "AADSTS50194: Application is not configured as a multi-tenant application."),
-        (
-            "invalid_grant",
-            "AADSTS50196: The server terminated an operation because it encountered a client request loop.",
-        ),
-        ("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies."),
-        ("invalid_grant", "AADSTS54005: OAuth2 Authorization code was already redeemed."),
-        ("invalid_grant", "AADSTS65001: The user or administrator has not consented to use the application."),
-        ("invalid_grant", "AADSTS70043: The refresh token has expired or is invalid due to sign-in frequency checks."),
-        ("invalid_client", "AADSTS700025: Client is public so neither 'client_assertion' nor 'client_secret'."),
-        ("invalid_grant", "AADSTS700082: The refresh token has expired due to inactivity."),
-        ("invalid_client", "AADSTS7000215: Invalid client secret provided."),
-        ("invalid_client", "AADSTS7000218: The request body must contain 'client_assertion' or 'client_secret'."),
-        ("invalid_client", "AADSTS7000222: The provided client secret keys are expired."),
-        ("access_denied", "AADSTS90094: An administrator of the organisation has set a policy."),
-        ("invalid_request", "AADSTS900144: The request body must contain the following parameter: 'scope'."),
-        ("invalid_request", "AADSTS9002327: Tokens issued for the 'Single-Page Application' client-type."),
-        ("invalid_request", "AADSTS9002346: Application is configured for use by Microsoft Account users only."),
-    ]
-    .map(|(error, description)| (description.split(':').next().unwrap_or(description), refusal(error, description)))
-    .to_vec()
-}
-
-fn google() -> Vec<(&'static str, Fate)> {
-    vec![
-        ("invalid_grant of Google", refusal("invalid_grant", "Token has been expired or revoked.")),
-        ("invalid_rapt", refusal("invalid_grant", "reauth related error (invalid_rapt)")),
-        ("org_internal", refusal("org_internal", "")),
-        ("access_denied of Google", json_answer(403, json!({ "error": "access_denied" }))),
-    ]
-}
-
-/// What comes in place of a user code.
-fn no_codes() -> Vec<(&'static str, Fate)> {
-    let answer = |user_code: &str, verification_uri: &str| {
-        let codes = json!({ "device_code": "d", "user_code": user_code, "verification_uri": verification_uri });
-        json_answer(200, codes)
-    };
-    vec![
-        broken("Nobody listens", Stage::Connect, "connection to login.example.com:443 refused"),
-        ("The device grant is not enabled", refusal("unauthorized_client", "")),
-        ("The device grant is not enabled (GitHub)", json_answer(200, json!({ "error": "device_flow_disabled" }))),
-        ("A scope is wrong", refusal("invalid_scope", "")),
-        ("The endpoint is not there", page(404, None)),
-        ("The provider is down", page(503, None)),
-        ("A login page of the network", page(200, None)),
-        ("A verification URI that would run something", answer("WDJB-MJHT", "javascript:alert(1)")),
-        ("A verification URI that is none", answer("WDJB-MJHT", "/device")),
-        ("A user code that nobody can type", answer(&"W".repeat(65), "https://login.example.com/device")),
-        ("A user code with control characters", answer("W\u{1b}[2J", "https://login.example.com/device")),
-    ]
-}
-
-/// What comes back with the browser in place of a code.
-const REDIRECTS: [(&str, &str); 5] = [
-    ("The user says no", "error=access_denied&error_description=the+user+said+no"),
-    ("A scope is wrong", "error=invalid_scope"),
-    ("The client may not", "error=unauthorized_client"),
-    ("The provider is ill", "error=server_error&error_description=try+later&error_uri=https://login.example.com/e"),
-    ("Text that would do harm", "error=%1b%5b2J&error_description=%0d%0a%22%3E%3Cscript%3E"),
-];
 
 fn golden() -> String {
     let mut out =
@@ -527,6 +281,7 @@ fn golden() -> String {
             ],
         ),
         ("DEVICES WITHOUT A CODE", Way::DeviceCode, host, no_codes()),
+        ("WITHOUT THE CLIENT SECRET", Way::BrowserSecret, host, no_secrets()),
         (
             "ACCOUNTS WITHOUT A USER",
             Way::Client,
