@@ -101,8 +101,8 @@ each_unit() {
 
 # Removes the folder $1 and those in it, as far as they are empty.
 prune() {
-	if [ -d "$DESTDIR$1" ]; then
-		find "$DESTDIR$1" -depth -type d -exec rmdir {} \; 2>/dev/null || :
+	if [ -d "$1" ]; then
+		find "$1" -depth -type d -exec rmdir {} \; 2>/dev/null || :
 	fi
 }
 
@@ -134,8 +134,10 @@ uninstall)
 	if [ -f "conf/service/rc.d/$RCSYSTEM" ]; then
 		take_ours 555 "conf/service/rc.d/$RCSYSTEM" "$RCDIR/pizauth"
 	fi
-	prune "$EXAMPLEDIR"
-	prune "$DOCDIR"
+	prune "$DESTDIR$EXAMPLEDIR"
+	prune "$DESTDIR$DOCDIR"
+	# The folders of a staging tree are all of this script's making; those of a system are not.
+	if [ -n "$DESTDIR" ]; then prune "$DESTDIR"; fi
 	;;
 *)
 	echo 'usage: conf/install.sh install|install-systemd|install-launchd|install-rc|uninstall' >&2

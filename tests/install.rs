@@ -151,9 +151,25 @@ fn an_installation_is_complete_and_goes_again() {
         assert!(unit.expect("the unit").contains("\nExecStart=/usr/pkg/bin/pizauth server -d\n"), "{make}");
 
         staging.must_make(&["MANDIR=/usr/pkg/share/man", "uninstall"]);
-        assert_eq!(staging.files(), BTreeMap::new(), "{make}");
-        let left: Vec<_> = below(&staging.stage()).into_keys().filter(|name| name.contains("pizauth")).collect();
-        assert!(left.is_empty(), "{make}: {left:?}");
+        assert_eq!(below(&staging.stage()), BTreeMap::new(), "{make}");
+    }
+}
+
+#[test]
+fn only_folders_of_its_own_go_from_a_system() {
+    for (make, staging) in Staging::all() {
+        let prefix = staging.folder.join("prefix");
+        fs::create_dir_all(prefix.join("share/empty")).expect("a folder");
+        let place = [format!("PREFIX={}", prefix.display()), "DESTDIR=".to_owned(), "install".to_owned()];
+        let mut arguments = place.each_ref().map(String::as_str);
+        staging.must_make(&arguments);
+        assert!(prefix.join("bin/pizauth").exists(), "{make}");
+        arguments[2] = "uninstall";
+        staging.must_make(&arguments);
+        let left = below(&prefix);
+        assert!(left.values().all(|mode| mode & 0o040_000 != 0), "{make}: {left:?}");
+        assert!(left.contains_key("share/empty") && left.contains_key("bin"), "{make}: {left:?}");
+        assert!(left.keys().all(|name| !name.ends_with("pizauth")), "{make}: {left:?}");
     }
 }
 
