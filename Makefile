@@ -28,7 +28,7 @@ SEEDS ?= 20000
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 
-INSTALL = DESTDIR='${DESTDIR}' PREFIX='${PREFIX}' BINDIR='${BINDIR}' MANDIR='${MANDIR}' EXAMPLEDIR='${EXAMPLEDIR}' \
+INSTALLER = DESTDIR='${DESTDIR}' PREFIX='${PREFIX}' BINDIR='${BINDIR}' MANDIR='${MANDIR}' EXAMPLEDIR='${EXAMPLEDIR}' \
 	DOCDIR='${DOCDIR}' BASHCOMPDIR='${BASHCOMPDIR}' ZSHCOMPDIR='${ZSHCOMPDIR}' FISHCOMPDIR='${FISHCOMPDIR}' SYSTEMDDIR='${SYSTEMDDIR}' \
 	LAUNCHDDIR='${LAUNCHDDIR}' RCDIR='${RCDIR}' RCSYSTEM='${RCSYSTEM}' CARGO_TARGET_DIR='${CARGO_TARGET_DIR}' \
 	sh conf/install.sh
@@ -63,20 +63,20 @@ lint-sh:
 
 # Copies what `make` has built, replaces its own files of before, and touches nobody else's.
 install:
-	@${INSTALL} install
+	@${INSTALLER} install
 
 # What starts pizauth at login or boot: each is asked for by name.
 install-systemd:
-	@${INSTALL} install-systemd
+	@${INSTALLER} install-systemd
 
 install-launchd:
-	@${INSTALL} install-launchd
+	@${INSTALLER} install-launchd
 
 install-rc:
-	@${INSTALL} install-rc
+	@${INSTALLER} install-rc
 
 uninstall:
-	@${INSTALL} uninstall
+	@${INSTALLER} uninstall
 
 clean:
 	${CARGO} clean

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Type-checks or links pizauth for FreeBSD, NetBSD, OpenBSD and macOS, from Linux.
+# Checks or links pizauth for FreeBSD, NetBSD, OpenBSD and macOS, from Linux.
 #
-#     tests/cross.sh check|link [TARGET...]
+#     tests/cross.sh check|link|link-fast [TARGET...]
 #
 # TARGET is a Rust target, and all four without any. The standard library is built from source by Debian's rustc-web,
-# and zig stands in for each system's C compiler, linker and C library. `link` builds the release executables, says
-# how big they are, and looks at what file(1) thinks of them.
+# and zig stands in for each system's C compiler, linker and C library. `check` is for types, and for clippy where it is
+# there, tests included. `link` builds the release executables, says how big they are, and looks at what file(1) thinks
+# of them; `link-fast` does the same without optimisation, which shows as well that nothing is missing.
 #
 # Tools and builds are kept in $PIZAUTH_CACHE, or ~/.cache/pizauth-cross. A tool that is missing and cannot be had is
 # named and the rest skipped; with CI=true, Debian's packages are installed, and a failure is a failure.
@@ -15,7 +16,7 @@ cache=${PIZAUTH_CACHE:-$HOME/.cache/pizauth-cross}
 all="x86_64-unknown-freebsd x86_64-unknown-netbsd x86_64-unknown-openbsd aarch64-apple-darwin"
 
 usage() {
-	echo "usage: tests/cross.sh check|link [TARGET...]" >&2
+	echo "usage: tests/cross.sh check|link|link-fast [TARGET...]" >&2
 	exit 2
 }
 
@@ -87,25 +88,26 @@ EOF
 	chmod +x "$cache/bin/cc-$1" "$cache/bin/ar-$1"
 }
 
-# Runs cargo with the arguments after $1 for the target $1.
+# Runs cargo's command $2 for the target $1, with the arguments that follow.
 cross_cargo() {
 	target=$1
-	shift
+	verb=$2
+	shift 2
 	lower=$(echo "$target" | tr - _)
 	upper=$(echo "$lower" | tr '[:lower:]' '[:upper:]')
 	# Zig cannot take the symbols out of a Mach-O file, and Apple's strip is not here.
 	case $target in *-darwin) strip=none ;; *) strip=symbols ;; esac
 	env PATH="/usr/bin:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-		CARGO_TARGET_DIR="$cache/target" CARGO_PROFILE_RELEASE_STRIP=$strip ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
+		CARGO_TARGET_DIR="$builds" CARGO_PROFILE_RELEASE_STRIP=$strip ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
 		"CC_$lower=$cache/bin/cc-$target" "AR_$lower=$cache/bin/ar-$target" \
 		"CARGO_TARGET_${upper}_LINKER=$cache/bin/cc-$target" \
-		/usr/bin/cargo "$@" -Zbuild-std=std,panic_unwind --target "$target"
+		/usr/bin/cargo "$verb" -Zbuild-std=std,panic_unwind --target "$target" "$@"
 }
 
 [ $# -ge 1 ] || usage
 mode=$1
 shift
-case $mode in check | link) ;; *) usage ;; esac
+case $mode in check | link | link-fast) ;; *) usage ;; esac
 # The names of targets have no blanks.
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- $all
@@ -116,7 +118,13 @@ done
 package rustc-web test -x /usr/bin/rustc
 package cargo-web test -x /usr/bin/cargo
 package rust-web-src test -e "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml"
-[ "$mode" = check ] || package file test -x /usr/bin/file
+if [ "$mode" != check ]; then
+	package file test -x /usr/bin/file
+elif [ "${CI:-}" = true ]; then
+	package rust-web-clippy test -x /usr/bin/cargo-clippy
+elif ! [ -x /usr/bin/cargo-clippy ]; then
+	echo 'skipped: no rust-web-clippy, so types only'
+fi
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 if ! "$cache/venv/bin/python" -m ziglang version >/dev/null 2>&1; then
@@ -125,16 +133,26 @@ if ! "$cache/venv/bin/python" -m ziglang version >/dev/null 2>&1; then
 	"$cache/venv/bin/pip" install -q ziglang >&2 || missing ziglang
 fi
 
+builds=$cache/target
+if [ "$mode" = link-fast ]; then
+	builds=$cache/fast
+	export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+fi
+
 cd "$(dirname "$0")/.."
 for target do
 	write_tools "$target" "$(zig_target "$target")"
 	if [ "$mode" = check ]; then
-		cross_cargo "$target" check --locked --all-features
+		if [ -x /usr/bin/cargo-clippy ]; then
+			cross_cargo "$target" clippy --locked --all-targets -- -D warnings
+		else
+			cross_cargo "$target" check --locked --all-targets
+		fi
 		echo "$target: checked"
 		continue
 	fi
 	cross_cargo "$target" build --locked --release
-	executable=$cache/target/$target/release/pizauth
+	executable=$builds/$target/release/pizauth
 	found=$(file -b "$executable")
 	echo "$found" | grep -Eq "$(kind "$target")" || {
 		echo "cross: $target gave: $found" >&2
