@@ -161,6 +161,8 @@ pub struct RedirectTarget<'a> {
 
 /// Reads a configuration, applies every default and checks every rule; on failure tells all that is wrong at once.
 pub fn parse(text: &str) -> Result<Config, Diagnostics> {
+    // Some editors begin a file with a byte order mark, which nobody sees.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parsed = parse::read(text);
     let tokens = std::mem::take(&mut parsed.tokens);
     rules::build(parsed).map_err(|mut faults| {

@@ -188,6 +188,12 @@ fn a_comma_may_follow_the_last() {
 }
 
 #[test]
+fn a_byte_order_mark_changes_nothing() {
+    assert_eq!(parse(&format!("\u{feff}{}", with(""))), parse(&with("")));
+    assert_eq!(faults("\u{feff}}"), ["1:1: unexpected \"}\""]);
+}
+
+#[test]
 fn the_example_configuration_is_accepted_without_warning() {
     let config = parse(include_str!("../../../conf/pizauth.conf")).unwrap();
     assert_eq!(warnings(&config), Vec::<String>::new());
