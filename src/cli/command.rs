@@ -4,6 +4,7 @@
 use std::{ffi::OsString, fmt::Write, time::Duration};
 
 use super::{auth, check, discover, failure::Failure, format::Format, info, server, show, simple, status};
+use crate::config::parse_time;
 
 /// What the user asked for, as far as the command line tells.
 #[derive(Debug)]
@@ -298,26 +299,6 @@ pub fn parse(line: &[OsString]) -> Result<Invocation, Failure> {
     }
 }
 
-/// Reads `[0-9]+[smhd]`. Times beyond a century are a century, which no deadline overflows at.
-pub fn parse_time(text: &str) -> Option<Duration> {
-    const CENTURY: u64 = 100 * 366 * 24 * 3600;
-    let (at, unit) = text.char_indices().next_back()?;
-    let unit = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return None,
-    };
-    let digits = text.get(..at).filter(|digits| !digits.is_empty())?;
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    // Only what does not fit in 64 bits is left to fail here.
-    let count = digits.parse().unwrap_or(u64::MAX);
-    Some(Duration::from_secs(count.saturating_mul(unit).min(CENTURY)))
-}
-
 /// The usage lines of a command, or of all.
 pub fn usage_text(command: Option<&Command>) -> String {
     match command {
@@ -566,29 +547,6 @@ mod tests {
         let bytes = || OsString::from_vec(vec![b'a', 0xff]);
         for line in [vec![bytes()], vec!["show".into(), bytes()], vec!["show".into(), "-f".into(), bytes()]] {
             assert_eq!(told(&line), "usage: the argument \"a\\xFF\" is not UTF-8");
-        }
-    }
-
-    #[test]
-    fn times_are_numbers_with_a_unit() {
-        for (text, want) in [
-            ("0s", Some(0)),
-            ("90s", Some(90)),
-            ("10m", Some(600)),
-            ("2h", Some(7_200)),
-            ("1d", Some(86_400)),
-            ("99999999999999999999999d", Some(100 * 366 * 86_400)),
-            ("", None),
-            ("s", None),
-            ("10", None),
-            ("1w", None),
-            ("-1s", None),
-            ("+1s", None),
-            ("1 s", None),
-            ("1é", None),
-            ("٣s", None),
-        ] {
-            assert_eq!(parse_time(text).map(|time| time.as_secs()), want, "{text}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Cuts the text of a configuration into tokens. No text is refused here: what is no token of the grammar becomes
 //! one of its own kind, and the parser says what stands there instead of what.
 
+use super::parse_time;
+
 /// One token and where it stands, as byte offsets into the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
@@ -118,9 +120,7 @@ fn string_length(rest: &str, cuts: usize) -> Option<usize> {
 fn number(rest: &str) -> (TokenKind, usize) {
     let length = word_length(rest);
     let word = rest.get(..length).unwrap_or_default();
-    let digits = word.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or_default();
-    let is_time = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    (if is_time { TokenKind::Time } else { TokenKind::Other }, length)
+    (if parse_time(word).is_some() { TokenKind::Time } else { TokenKind::Other }, length)
 }
 
 /// A hyphen belongs to a word, so that `auth-uri` is one misspelt name.

@@ -179,20 +179,23 @@ pub fn parse(text: &str) -> Result<Config, Diagnostics> {
 /// Longest time that is told from for ever: a century, far from any overflow.
 const LONGEST_TIME: u64 = 100 * 366 * 24 * 60 * 60;
 
-/// Reads a time as the configuration writes it: digits, then `s`, `m`, `h` or `d`. More than a century is a century.
+/// Reads a time as the configuration and the command line write it: digits, then `s`, `m`, `h` or `d`. More than a
+/// century is a century.
 pub fn parse_time(text: &str) -> Option<Duration> {
-    let digits = text.strip_suffix(['s', 'm', 'h', 'd'])?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let unit = match text.as_bytes().last()? {
-        b's' => 1,
-        b'm' => 60,
-        b'h' => 60 * 60,
-        _ => 24 * 60 * 60,
-    };
-    let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
-    Some(Duration::from_secs(seconds.min(LONGEST_TIME)))
+    // Only what does not fit in 64 bits is left to fail here.
+    let count: u64 = digits.parse().unwrap_or(u64::MAX);
+    Some(Duration::from_secs(count.saturating_mul(unit).min(LONGEST_TIME)))
 }
 
 /// Writes `text` as a string of the configuration: the one function that quotes.

@@ -4,7 +4,7 @@
 //! A missing quote turns texts inside out from there on. So a string that spans lines and leads nowhere is taken to
 //! end with its first line, and no message repeats a word that is not the name of an option.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::{
     diagnostic::{Fault, place, printable},
@@ -308,7 +308,9 @@ impl<'a> Parser<'a> {
     fn cook(&mut self, raw: RawValue, shown: bool) -> Option<Value> {
         Some(match raw {
             RawValue::Text(token) => Value::Text(self.unescape(token, shown)?),
-            RawValue::Time(token) => Value::Time(self.time(token)?),
+            RawValue::Time(token) => {
+                Value::Time(Placed { at: token.start..token.end, value: parse_time(self.word(token))? })
+            }
             RawValue::None(token) => Value::None(token.start..token.end),
             RawValue::List(tokens) => {
                 let texts: Vec<_> = tokens.into_iter().map(|token| self.unescape(token, shown)).collect();
@@ -346,14 +348,6 @@ impl<'a> Parser<'a> {
             }
         }
         Some(Placed { at: token.start..token.end, value })
-    }
-
-    fn time(&mut self, token: Token) -> Option<Placed<Duration>> {
-        let value = parse_time(self.word(token));
-        if value.is_none() {
-            self.fault(token.start, "this time is too long");
-        }
-        value.map(|value| Placed { at: token.start..token.end, value })
     }
 
     /// Skips to where the next statement may begin. `first` is the index of the first token of the one at fault.

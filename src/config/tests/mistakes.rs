@@ -33,8 +33,6 @@ fn every_mistake_is_told_with_its_place() {
         ("startup_cmd = \"a;", "1:15: the closing quote of this string seems to be missing"),
         ("startup_cmd = \"a\"", "1:18: expected \";\""),
         ("startup_cmd = \"a\" \"b\";", "1:19: expected \";\", found a string"),
-        ("refresh_retry = 5124095576030432h;", "1:17: this time is too long"),
-        ("refresh_retry = 99999999999999999999s;", "1:17: this time is too long"),
         ("account x {}", "1:9: expected the account's name in double quotes, found a word without quotes"),
         ("account {}", "1:9: expected the account's name in double quotes, found \"{\""),
         ("account \"x\" client_id = \"a\"; }", "1:13: expected \"{\", found \"client_id\""),
