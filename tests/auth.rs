@@ -1,4 +1,5 @@
-//! `pizauth auth` against a server of the test's own: what is pasted, piped and typed, and what becomes of the terminal.
+//! `pizauth auth` and `show` against a server of the test's own: what is pasted, piped and typed, and what becomes of
+//! the terminal.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::{
@@ -19,23 +20,43 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pizauth::proto::{Notice, Reason, Request, Response, read_request, write_notice, write_response};
+use pizauth::proto::{Notice, Reason, Request, Response, read_request, write_notice, write_request, write_response};
 
 const URL: &str = "https://login.example/authorize?state=s";
 
+/// A folder of a test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("pizauth-auth-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        Folder(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("pizauth.sock")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A server that takes every pasted text with `code=ok` in it for the redirect.
 struct Server {
-    folder: PathBuf,
+    folder: Folder,
     pasted: Receiver<String>,
 }
 
 impl Server {
     fn start(name: &str) -> Server {
-        let folder = std::env::temp_dir().join(format!("pizauth-auth-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-        let listener = UnixListener::bind(folder.join("pizauth.sock")).unwrap();
+        let folder = Folder::new(name);
+        let listener = UnixListener::bind(folder.socket()).unwrap();
         let (sender, pasted) = channel();
         thread::spawn(move || {
             let (mut waiting, _) = listener.accept().unwrap();
@@ -62,18 +83,20 @@ impl Server {
 
     fn auth(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pizauth"));
-        command.args(["auth", "work"]).env("PIZAUTH_SOCKET", self.folder.join("pizauth.sock"));
+        command.args(["auth", "work"]).env("PIZAUTH_SOCKET", self.folder.socket());
         command
+    }
+
+    /// Another client brings the redirect.
+    fn finish_elsewhere(&self) {
+        let mut paste = UnixStream::connect(self.folder.socket()).unwrap();
+        let text = "code=ok&state=s".into();
+        paste.write_all(write_request(&Request::Paste { account: "work".into(), text }).expose()).unwrap();
+        paste.read_to_end(&mut Vec::new()).unwrap();
     }
 
     fn all_pasted(&self) -> Vec<String> {
         self.pasted.try_iter().collect()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -170,9 +193,7 @@ fn the_end_of_input_ends_nothing() {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, format!("{URL}\n"));
-    let mut paste = UnixStream::connect(server.folder.join("pizauth.sock")).unwrap();
-    let text = "code=ok&state=s".into();
-    paste.write_all(pizauth::proto::write_request(&Request::Paste { account: "work".into(), text }).expose()).unwrap();
+    server.finish_elsewhere();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
@@ -237,6 +258,30 @@ fn after_bg_and_fg_the_terminal_is_read_as_before() {
 }
 
 #[test]
+fn a_show_that_waits_tells_a_terminal_the_url_at_once() {
+    let folder = Folder::new("show");
+    let listener = UnixListener::bind(folder.socket()).unwrap();
+    let told = format!("pizauth: waiting until authorised with URL {URL}\r\n");
+    for (name, option, is_told) in [("a terminal", "-v", true), ("-u", "-u", false)] {
+        let (mut person, program) = terminal();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pizauth"));
+        command.args(["show", "-w", "60s", option, "work"]).env("PIZAUTH_SOCKET", folder.socket());
+        let mut child = start_on(&program, command);
+        let (mut waiting, _) = listener.accept().unwrap();
+        assert!(matches!(request(&waiting), Request::Show(show) if show.wait == Some(60)));
+        waiting.write_all(write_notice(&Notice::Authorize { url: URL.to_owned() }).expose()).unwrap();
+        let before = if is_told { read_until(&mut person, URL) } else { String::new() };
+        let messages = vec!["the end".to_owned()];
+        let failed = Response::Failed { reason: Reason::Authorize, messages };
+        waiting.write_all(write_response(&failed).expose()).unwrap();
+        let seen = before + &read_until(&mut person, "the end\r\n");
+        let want = if is_told { told.clone() } else { String::new() } + "pizauth: the end\r\n";
+        assert_eq!(seen, want, "{name}");
+        assert_eq!(child.wait().unwrap().code(), Some(3), "{name}");
+    }
+}
+
+#[test]
 fn in_the_background_it_is_not_stopped_by_what_is_typed() {
     let server = Server::start("background");
     let (mut person, program) = terminal();
@@ -244,15 +289,13 @@ fn in_the_background_it_is_not_stopped_by_what_is_typed() {
     // A shell with jobs keeps the foreground for itself.
     let mut shell = Command::new("/bin/sh");
     shell.args(["-m", "-c", "\"$0\" auth work & wait $!", env!("CARGO_BIN_EXE_pizauth")]);
-    shell.env("PIZAUTH_SOCKET", server.folder.join("pizauth.sock"));
+    shell.env("PIZAUTH_SOCKET", server.folder.socket());
     let mut child = start_on(&program, shell);
     read_until(&mut person, URL);
     person.write_all(b"for somebody else\n").unwrap();
     thread::sleep(Duration::from_millis(1500));
     assert_eq!(modes(&program), before);
-    let mut paste = UnixStream::connect(server.folder.join("pizauth.sock")).unwrap();
-    let text = "code=ok&state=s".into();
-    paste.write_all(pizauth::proto::write_request(&Request::Paste { account: "work".into(), text }).expose()).unwrap();
+    server.finish_elsewhere();
     eventually("its end", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(server.all_pasted(), ["code=ok&state=s"]);
