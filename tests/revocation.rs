@@ -40,6 +40,17 @@ fn the_refresh_token_goes_first_and_then_the_access_token() {
 }
 
 #[test]
+fn a_token_that_went_with_the_other_is_no_failure() {
+    let provider = Provider::start(Settings::default());
+    let server = authorised(&provider, &provider.url("/revoke"));
+    provider.next_answer("/revoke", Answer::usual());
+    provider.next_answer("/revoke", Answer::error(400, "invalid_token", "Token expired or revoked"));
+    assert_eq!(server.run(&["revoke", "work"]).expect(0).stderr, "");
+    assert_eq!(provider.requests().iter().filter(|request| request.path == "/revoke").count(), 2);
+    assert_forgotten("revoked", &server);
+}
+
+#[test]
 fn it_is_forgotten_here_whatever_the_provider_says() {
     let provider = Provider::start(Settings::default());
     let elsewhere = "http://127.0.0.1:1/revoke";

@@ -28,11 +28,13 @@ pub fn request(account: &Account, client_secret: Option<&Secret>, token: &Secret
     Some(token::call(account, account.revocation_uri.as_ref()?, client_secret, form, &[]))
 }
 
-/// Reads the answer: any success without an error means that the token is gone (RFC 7009 s2.2).
+/// Reads the answer: any success without an error means that the token is gone (RFC 7009 s2.2). It is gone too where
+/// it is called invalid, as Google does with an access token whose refresh token was revoked before.
 pub fn read_answer(asked: &Asked, reply: &Reply, now: WallTime) -> Result<(), Failure> {
     let fields = Fields::from_reply(reply);
     if let Some(failure) = fields.and_then(|fields| failure::read_error(asked, &fields, reply, now)) {
-        return Err(failure);
+        let is_gone = reply.status == 400 && failure.error.as_deref() == Some("invalid_token");
+        return if is_gone { Ok(()) } else { Err(failure) };
     }
     if (200..300).contains(&reply.status) {
         Ok(())
@@ -85,6 +87,8 @@ mod tests {
             ("done with JSON", 200, "{}", Ok(())),
             ("no content", 204, "", Ok(())),
             ("an error with 200", 200, r#"{"error":"invalid_client"}"#, Err(FailureKind::Refused)),
+            ("gone already (Google)", 400, r#"{"error":"invalid_token"}"#, Ok(())),
+            ("a bearer that is refused", 401, r#"{"error":"invalid_token"}"#, Err(FailureKind::GrantEnded)),
             ("not this kind", 400, r#"{"error":"unsupported_token_type"}"#, Err(FailureKind::Refused)),
             ("unavailable", 503, "", Err(FailureKind::Transient { retry_after: None })),
             ("a redirect", 302, "", Err(FailureKind::Unexpected { retry_after: None })),
