@@ -274,6 +274,7 @@ fn golden() -> String {
             host,
             vec![
                 ("The user says no", refusal("access_denied", "")),
+                ("The user says no (Microsoft)", refusal("authorization_declined", "")),
                 ("The user code has ended", refusal("expired_token", "")),
                 ("The user does nothing", refusal("authorization_pending", "")),
                 ("The device grant is not enabled", refusal("unauthorized_client", "")),

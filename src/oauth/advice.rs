@@ -44,6 +44,7 @@ const REDIRECT_URI: &str = "{redirect_uri}";
 const LOOPING: u32 = 50196;
 
 const AUTHORISE_AGAIN: &str = "the refresh token has expired or was revoked: authorise again";
+const DECLINED: &str = "the user or the provider declined: authorise again and accept";
 const MFA: &str = "the organisation asks for a second factor: authorise again in a browser";
 
 #[rustfmt::skip]
@@ -68,11 +69,13 @@ const TABLE: &[(Sign, &str)] = &[
     (Sign::Aadsts(50076), MFA),
     (Sign::Aadsts(50079), MFA),
     (Sign::Aadsts(90094), "an administrator must consent to this application first"),
+    (Sign::Word("client_secret is missing"), "add the account's client_secret"),
     (Sign::Word("invalid_rapt"), "the organisation asks to log in anew from time to time: authorise again"),
     (Sign::Word("org_internal"), "the application is for its own organisation only: use an account of it, or make the application external"),
     (Sign::Google("invalid_grant"), "authorise again; if this comes every week, the application is still in \"Testing\": publish it"),
     (Sign::Google("access_denied"), "if nobody declined: while the application is in \"Testing\", add this user to its test users"),
-    (Sign::Error("access_denied"), "the user or the provider declined: authorise again and accept"),
+    (Sign::Error("access_denied"), DECLINED),
+    (Sign::Error("authorization_declined"), DECLINED),
     (Sign::Error("redirect_uri_mismatch"), "register exactly {redirect_uri} with the provider"),
     (Sign::Client("invalid_client", ClientAuth::Post), "check client_id and client_secret; some providers want client_auth = \"basic\""),
     (Sign::Client("invalid_client", ClientAuth::Basic), "check client_id and client_secret; some providers want client_auth = \"post\""),
@@ -185,6 +188,8 @@ mod tests {
             ("org_internal", "", google, "its own organisation"),
             ("access_denied", "", google, "test users"),
             ("access_denied", "", elsewhere, "declined"),
+            ("authorization_declined", "", elsewhere, "declined"),
+            ("invalid_request", "client_secret is missing.", google, "add the account's client_secret"),
             ("redirect_uri_mismatch", "", google, "register exactly http://localhost:1234/"),
             ("invalid_client", "", elsewhere, "client_auth = \"basic\""),
             ("unauthorized_client", "", elsewhere, "not enabled"),

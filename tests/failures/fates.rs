@@ -258,6 +258,7 @@ pub fn microsoft() -> Vec<(&'static str, Fate)> {
 pub fn google() -> Vec<(&'static str, Fate)> {
     vec![
         ("invalid_grant of Google", refusal("invalid_grant", "Token has been expired or revoked.")),
+        ("Google without a secret", refusal("invalid_request", "client_secret is missing.")),
         ("invalid_rapt", refusal("invalid_grant", "reauth related error (invalid_rapt)")),
         ("org_internal", refusal("org_internal", "")),
         ("access_denied of Google", json_answer(403, json!({ "error": "access_denied" }))),
