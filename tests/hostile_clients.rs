@@ -137,6 +137,27 @@ fn a_crowd_at_the_control_socket_leaves_room_for_who_asks() {
 }
 
 #[test]
+fn without_a_free_descriptor_nobody_turns_in_circles() {
+    let provider = Provider::start(Settings::default());
+    let accounts = ["home", "work"].map(|name| provider.account(name, "")).concat();
+    let server = Pizauth::start_in(Home::new(&accounts).limited("-n 32"));
+    server.authorize("work");
+    let authority = redirect_authority(&server, "home");
+    let silent: Vec<Control> = (0..16).map(|_| Control::connect(&server.socket())).collect();
+    let browsers: Vec<TcpStream> = (0..8).map(|_| connect(&authority)).collect();
+    if figures(server.pid()).is_some() {
+        wait_until_asleep(server.pid());
+    }
+    let fds = figures(server.pid()).and_then(|figures| figures.fds);
+    assert!(fds.is_none_or(|fds| fds >= 31), "{fds:?} descriptors are not all");
+    assert_eq!(server.token("work"), provider.last_access_token(), "somebody silent goes instead");
+    drop(silent);
+    server.authorize("home");
+    assert_eq!(server.token("home"), provider.last_access_token());
+    drop(browsers);
+}
+
+#[test]
 fn a_newcomer_does_not_pay_for_who_had_its_place_before() {
     let provider = Provider::start(Settings::default());
     let server = Pizauth::start_in(Home::new(&provider.account("work", "")).limited("-n 32"));
