@@ -75,7 +75,9 @@ fn a_token_of_unknown_life_lives_as_long_as_assumed() {
         server.authorize("work");
         let status = status(&server);
         assert_eq!(status["state"], "active", "{name}: {status}");
-        assert_eq!(seconds_between(&status["obtained_at"], &status["expires_at"]), want, "{name}: {status}");
+        // It began when the token was asked for, and was obtained a little later.
+        let life = seconds_between(&status["obtained_at"], &status["expires_at"]);
+        assert!((want - 60..=want).contains(&life), "{name}: {status}");
         assert_eq!(provider.token_requests().len(), 1, "{name}");
     }
 }
