@@ -1,26 +1,25 @@
 //! `pizauth auth` and `show` against a server of the test's own: what is pasted, piped and typed, and what becomes of
 //! the terminal.
-#![allow(unsafe_code, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
+
+mod support;
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{BufRead, BufReader, Read, Write},
-    os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::{
-            fs::PermissionsExt,
-            net::{UnixListener, UnixStream},
-            process::CommandExt,
-        },
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
     },
     path::PathBuf,
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use pizauth::proto::{Notice, Reason, Request, Response, read_request, write_notice, write_request, write_response};
+use support::{eventually, terminal::Terminal};
 
 const URL: &str = "https://login.example/authorize?state=s";
 
@@ -106,71 +105,6 @@ fn request(stream: &UnixStream) -> Request {
     read_request(&line).unwrap()
 }
 
-/// A terminal: the side of the person, and the side of the program.
-fn terminal() -> (File, OwnedFd) {
-    let (mut person, mut program) = (-1, -1);
-    let none = std::ptr::null_mut();
-    // SAFETY: both descriptors are valid for writing, and new and nobody else's where the call succeeds.
-    unsafe {
-        let result = libc::openpty(&mut person, &mut program, none, std::ptr::null_mut(), std::ptr::null_mut());
-        assert_eq!(result, 0);
-        (File::from_raw_fd(person), OwnedFd::from_raw_fd(program))
-    }
-}
-
-fn mode(terminal: &impl AsRawFd) -> libc::termios {
-    // SAFETY: zeros are a valid termios, and the call fills it in.
-    unsafe {
-        let mut mode: libc::termios = std::mem::zeroed();
-        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &mut mode), 0);
-        mode
-    }
-}
-
-fn modes(terminal: &impl AsRawFd) -> libc::tcflag_t {
-    mode(terminal).c_lflag
-}
-
-fn put_back(terminal: &impl AsRawFd, mode: &libc::termios) {
-    // SAFETY: the mode is one that the system has told.
-    assert_eq!(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, mode) }, 0);
-}
-
-/// Waits until `condition` holds.
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Starts `command` in the foreground of `terminal`.
-fn start_on(terminal: &OwnedFd, mut command: Command) -> std::process::Child {
-    let stream = || Stdio::from(terminal.try_clone().unwrap());
-    command.stdin(stream()).stdout(stream()).stderr(stream());
-    // SAFETY: only system calls between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            libc::setsid();
-            libc::ioctl(0, libc::TIOCSCTTY as _, 0);
-            Ok(())
-        });
-    }
-    command.spawn().unwrap()
-}
-
-/// Reads from `terminal` until `text` came.
-fn read_until(terminal: &mut File, text: &str) -> String {
-    let mut seen = Vec::new();
-    while !String::from_utf8_lossy(&seen).contains(text) {
-        let mut bytes = [0; 4096];
-        let count = terminal.read(&mut bytes).unwrap();
-        seen.extend_from_slice(&bytes[..count]);
-    }
-    String::from_utf8_lossy(&seen).into_owned()
-}
-
 #[test]
 fn piped_lines_are_pasted_until_one_is_right() {
     let server = Server::start("piped");
@@ -200,61 +134,57 @@ fn the_end_of_input_ends_nothing() {
 #[test]
 fn a_long_url_is_typed_whole_and_the_terminal_is_put_back() {
     let server = Server::start("typed");
-    let (mut person, program) = terminal();
-    let before = modes(&program);
-    let mut child = start_on(&program, server.auth());
-    let seen = read_until(&mut person, "paste its address here");
+    let mut terminal = Terminal::open();
+    let before = terminal.mode().c_lflag;
+    let mut child = terminal.start(server.auth());
+    let seen = terminal.read_until("paste its address here");
     assert!(seen.contains(URL), "{seen}");
-    person.write_all(b"wrp\x7fong\n").unwrap();
-    let seen = read_until(&mut person, "that is not the redirect");
+    terminal.write("wrp\x7fong\n");
+    let seen = terminal.read_until("that is not the redirect");
     assert!(seen.contains("wrp\x08 \x08ong\r\n"), "{seen:?}");
     let url = format!("http://localhost:1/?code=ok&state={}", "s".repeat(8_000));
-    let mut typist = person.try_clone().unwrap();
-    let typed = url.clone();
-    let typing = thread::spawn(move || typist.write_all((typed + "\r").as_bytes()).unwrap());
-    read_until(&mut person, "sss\r\n");
-    typing.join().unwrap();
+    terminal.write(&url);
+    terminal.write("\r");
+    terminal.read_until("sss\r\n");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(server.all_pasted(), ["wrong", &url]);
-    assert_eq!(modes(&program), before);
+    assert_eq!(terminal.mode().c_lflag, before);
 }
 
 #[test]
 fn an_interrupt_puts_the_terminal_back() {
     let server = Server::start("interrupt");
-    let (mut person, program) = terminal();
-    let before = modes(&program);
-    let mut child = start_on(&program, server.auth());
-    read_until(&mut person, "paste its address here");
+    let mut terminal = Terminal::open();
+    let before = terminal.mode().c_lflag;
+    let mut child = terminal.start(server.auth());
+    terminal.read_until("paste its address here");
     // A key shows that the mode was changed: only then is it echoed by the program.
-    person.write_all(b"x").unwrap();
-    read_until(&mut person, "x");
-    assert_eq!(modes(&program) & libc::ICANON, 0);
-    person.write_all(b"\x03").unwrap();
+    terminal.write("x");
+    terminal.read_until("x");
+    assert_eq!(terminal.mode().c_lflag & libc::ICANON, 0);
+    terminal.write("\x03");
     assert!(!child.wait().unwrap().success());
-    assert_eq!(modes(&program), before);
+    assert_eq!(terminal.mode().c_lflag, before);
 }
 
 #[test]
 fn after_bg_and_fg_the_terminal_is_read_as_before() {
     let server = Server::start("foreground");
-    let (mut person, program) = terminal();
-    let before = mode(&program);
-    let mut child = start_on(&program, server.auth());
-    read_until(&mut person, "paste its address here");
-    eventually("another mode", || modes(&program) & libc::ICANON == 0);
+    let mut terminal = Terminal::open();
+    let before = terminal.mode();
+    let mut child = terminal.start(server.auth());
+    terminal.read_until("paste its address here");
+    eventually("another mode", || terminal.mode().c_lflag & libc::ICANON == 0);
     // A shell gives the terminal the mode that it had when it stopped the job, and sends no signal to a running one.
-    put_back(&program, &before);
-    eventually("the mode again", || modes(&program) & libc::ICANON == 0);
+    terminal.set_mode(&before);
+    eventually("the mode again", || terminal.mode().c_lflag & libc::ICANON == 0);
     let url = format!("http://localhost:1/?code=ok&state={}", "s".repeat(8_000));
-    let mut typist = person.try_clone().unwrap();
-    let typed = url.clone();
-    let typing = thread::spawn(move || typist.write_all((typed + "\r").as_bytes()).unwrap());
-    read_until(&mut person, "sss\r\n");
-    typing.join().unwrap();
+    terminal.write(&url);
+    terminal.write("\r");
+    terminal.read_until("sss\r\n");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(server.all_pasted(), [url]);
-    assert_eq!(modes(&program), before.c_lflag);
+    assert_eq!(terminal.mode().c_lflag, before.c_lflag);
 }
 
 #[test]
@@ -263,18 +193,18 @@ fn a_show_that_waits_tells_a_terminal_the_url_at_once() {
     let listener = UnixListener::bind(folder.socket()).unwrap();
     let told = format!("pizauth: waiting until authorised with URL {URL}\r\n");
     for (name, option, is_told) in [("a terminal", "-v", true), ("-u", "-u", false)] {
-        let (mut person, program) = terminal();
+        let mut terminal = Terminal::open();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pizauth"));
         command.args(["show", "-w", "60s", option, "work"]).env("PIZAUTH_SOCKET", folder.socket());
-        let mut child = start_on(&program, command);
+        let mut child = terminal.start(command);
         let (mut waiting, _) = listener.accept().unwrap();
         assert!(matches!(request(&waiting), Request::Show(show) if show.wait == Some(60)));
         waiting.write_all(write_notice(&Notice::Authorize { url: URL.to_owned() }).expose()).unwrap();
-        let before = if is_told { read_until(&mut person, URL) } else { String::new() };
+        let before = if is_told { terminal.read_until(URL) } else { String::new() };
         let messages = vec!["the end".to_owned()];
         let failed = Response::Failed { reason: Reason::Authorize, messages };
         waiting.write_all(write_response(&failed).expose()).unwrap();
-        let seen = before + &read_until(&mut person, "the end\r\n");
+        let seen = before + &terminal.read_until("the end\r\n");
         let want = if is_told { told.clone() } else { String::new() } + "pizauth: the end\r\n";
         assert_eq!(seen, want, "{name}");
         assert_eq!(child.wait().unwrap().code(), Some(3), "{name}");
@@ -284,17 +214,17 @@ fn a_show_that_waits_tells_a_terminal_the_url_at_once() {
 #[test]
 fn in_the_background_it_is_not_stopped_by_what_is_typed() {
     let server = Server::start("background");
-    let (mut person, program) = terminal();
-    let before = modes(&program);
+    let mut terminal = Terminal::open();
+    let before = terminal.mode().c_lflag;
     // A shell with jobs keeps the foreground for itself.
     let mut shell = Command::new("/bin/sh");
     shell.args(["-m", "-c", "\"$0\" auth work & wait $!", env!("CARGO_BIN_EXE_pizauth")]);
     shell.env("PIZAUTH_SOCKET", server.folder.socket());
-    let mut child = start_on(&program, shell);
-    read_until(&mut person, URL);
-    person.write_all(b"for somebody else\n").unwrap();
+    let mut child = terminal.start(shell);
+    terminal.read_until(URL);
+    terminal.write("for somebody else\n");
     thread::sleep(Duration::from_millis(1500));
-    assert_eq!(modes(&program), before);
+    assert_eq!(terminal.mode().c_lflag, before);
     server.finish_elsewhere();
     eventually("its end", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));

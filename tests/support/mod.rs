@@ -15,6 +15,7 @@ pub mod process;
 pub mod provider;
 pub mod server;
 pub mod stranger;
+pub mod terminal;
 pub mod tls;
 pub mod tool;
 
