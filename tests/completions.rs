@@ -13,10 +13,21 @@ use std::{
 };
 
 use pizauth::cli::command::{COMMANDS, Value};
+use support::{
+    folder::Folder,
+    provider::{self, Provider},
+    server::Pizauth,
+    terminal::Terminal,
+    tool,
+};
 
 const STATUS: &str = "#!/bin/sh\n\
     [ \"$1\" = status ] || exit 1\n\
     echo 'home: No access token'\n\
+    echo '*: No access token'\n\
+    echo \"it's: No access token\"\n\
+    echo 'me@example.com: No access token'\n\
+    echo 'of:two: No access token'\n\
     echo 'shop: No access token [last error: work: Access token; never]'\n\
     echo 'work: Active access token (obtained never; expires never)'\n\
     echo 'work two: Access token expired (last refresh attempt never)'\n";
@@ -25,8 +36,11 @@ const NO_SERVER: &str = "#!/bin/sh\nexit 5\n";
 
 const CONFIG: &str = "// account \"comment\"\naccount \"mail\" {\n}\n  account \"mine\" {\n}\n";
 
-/// Which shell, and how to have it complete a line of words.
-type Shell = (&'static str, fn(&Path, &[&str]) -> Command);
+/// Which shell, and how to have it complete the last of some words.
+type Shell = (&'static str, fn(&Path, Settings, &[&str]) -> Vec<String>);
+
+/// Sets the environment of a shell.
+type Settings<'a> = &'a dyn Fn(&mut Command);
 
 const SHELLS: [Shell; 3] = [("bash", bash), ("zsh", zsh), ("fish", fish)];
 
@@ -34,16 +48,36 @@ fn completions() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/completions")
 }
 
-fn bash(_: &Path, words: &[&str]) -> Command {
+/// What M-* puts in, as the words that a program gets.
+fn bash(_: &Path, settings: Settings, words: &[&str]) -> Vec<String> {
+    let got = typed_in_bash(settings, &words.join(" "), "\x1b*");
+    got.get(words.len() - 1..).unwrap_or_default().to_vec()
+}
+
+/// The words that a program gets of a line typed in bash at a terminal, with keys that complete it.
+fn typed_in_bash(settings: Settings, line: &str, keys: &str) -> Vec<String> {
     let mut command = Command::new("bash");
-    let script =
-        r#"source "$1"; shift; COMP_WORDS=(pizauth "$@"); COMP_CWORD=$#; _pizauth; printf '%s\n' "${COMPREPLY[@]}""#;
-    command.args(["--norc", "-c", script, "bash"]).arg(completions().join("pizauth.bash")).args(words);
-    command
+    command.args(["--norc", "--noprofile", "-i"]).env("INPUTRC", "/dev/null").env("TERM", "dumb");
+    settings(&mut command);
+    let mut terminal = Terminal::open();
+    let mut child = terminal.start(command);
+    let file = completions().join("pizauth.bash");
+    terminal.write(&format!(
+        "source '{}'; complete -F _pizauth told; told() {{ printf '<%s>' \"$@\"; echo '<<'end; }}; echo rea''dy\n",
+        file.display()
+    ));
+    terminal.read_until("ready\r\n");
+    terminal.write(&format!("told {line}{keys}\n"));
+    let seen = terminal.read_until("<<end");
+    terminal.write("exit\n");
+    child.wait().unwrap();
+    let line = seen.lines().find_map(|line| line.split_once("<<end")).map_or("", |(line, _)| line);
+    let told = line.split_once('<').map_or("", |(_, told)| told).trim_end_matches('>');
+    told.split("><").filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// zsh completes at a terminal only: it gets one of its own, and prints what it would insert between marks.
-fn zsh(folder: &Path, words: &[&str]) -> Command {
+fn zsh(folder: &Path, settings: Settings, words: &[&str]) -> Vec<String> {
     let script = format!(
         r#"
 zmodload zsh/zpty
@@ -64,58 +98,122 @@ print -r -- "$text"
     fs::write(&path, script).unwrap();
     let mut command = Command::new("zsh");
     command.arg("-f").arg(path).arg(format!("pizauth {}", words.join(" ")));
-    command
+    settings(&mut command);
+    let hit = |line: &str| Some(line.trim_end().strip_suffix('>')?.rsplit_once('<')?.1.to_owned());
+    lines(command).iter().filter_map(|line| hit(line)).filter(|hit| !hit.ends_with('>')).collect()
 }
 
-fn fish(folder: &Path, words: &[&str]) -> Command {
+fn fish(folder: &Path, settings: Settings, words: &[&str]) -> Vec<String> {
     let mut command = Command::new("fish");
     let script = r#"source $argv[1]; complete -C "pizauth $argv[2]""#;
     command.args(["--no-config", "-c", script]).arg(completions().join("pizauth.fish")).arg(words.join(" "));
+    settings(&mut command);
     command.env("HOME", folder);
-    command
+    lines(command).iter().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect()
 }
 
-/// What a shell offers for the last of `words`.
-fn offered(shell: &Shell, program: &str, words: &[&str]) -> Option<Vec<String>> {
-    let (name, ask) = shell;
-    support::tool::find(name)?;
-    let folder = std::env::temp_dir().join(format!("pizauth-completions-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("pizauth"), program).unwrap();
-    fs::set_permissions(folder.join("pizauth"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(folder.join("pizauth.conf"), CONFIG).unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let mut command = ask(&folder, words);
-    let output = command.env("PATH", path).env("XDG_CONFIG_HOME", &folder).stdin(Stdio::null()).output().unwrap();
-    fs::remove_dir_all(&folder).unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let words = text.lines().filter_map(|line| match *name {
-        "zsh" => Some(line.trim_end().strip_suffix('>')?.rsplit_once('<')?.1).filter(|hit| !hit.ends_with('>')),
-        "fish" => line.split('\t').next(),
-        _ => Some(line),
-    });
-    let mut words: Vec<String> = words.map(|word| word.replace('\\', "")).filter(|word| !word.is_empty()).collect();
-    words.sort();
-    words.dedup();
-    Some(words)
+fn lines(mut command: Command) -> Vec<String> {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+/// What a shell offers for the last of `words`, sorted.
+fn offered(shell: &Shell, folder: &Path, settings: Settings, words: &[&str]) -> Vec<String> {
+    let (_, ask) = shell;
+    let mut offered: Vec<String> = ask(folder, settings, words)
+        .iter()
+        .map(|word| word.replace('\\', ""))
+        .filter(|word| !word.is_empty())
+        .collect();
+    offered.sort();
+    offered.dedup();
+    offered
+}
+
+/// A folder in which `program` is pizauth.
+fn folder_with(program: &str) -> Folder {
+    let folder = Folder::new();
+    let path = folder.write("pizauth", program);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    folder.write("pizauth.conf", CONFIG);
+    folder
+}
+
+/// Has a shell find its programs in `folder` first, and its configuration there.
+fn use_folder(command: &mut Command, folder: &Folder) {
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("XDG_CONFIG_HOME", folder.path());
 }
 
 #[test]
 fn shells_offer_commands_formats_and_accounts() {
-    for shell in &SHELLS {
-        for (program, words, want) in [
-            (STATUS, &["re"][..], &["refresh", "reload", "restore", "revoke"][..]),
-            (STATUS, &["show", "-f", "x"], &["xoauth2"]),
-            (STATUS, &["show", "wo"], &["work", "work two"]),
-            (STATUS, &["show", ""], &["home", "shop", "work", "work two"]),
-            (STATUS, &["revoke", "-l", "h"], &["home"]),
-            (NO_SERVER, &["show", "m"], &["mail", "mine"]),
-            (NO_SERVER, &["status", "mai"], &["mail"]),
+    let (running, stopped) = (folder_with(STATUS), folder_with(NO_SERVER));
+    for shell in SHELLS.iter().filter(|shell| tool::find(shell.0).is_some()) {
+        for (folder, words, want) in [
+            (&running, &["re"][..], &["refresh", "reload", "restore", "revoke"][..]),
+            (&running, &["show", "-f", "x"], &["xoauth2"]),
+            (&running, &["show", "wo"], &["work", "work two"]),
+            (&running, &["show", ""], &["*", "home", "it's", "me@example.com", "of:two", "shop", "work", "work two"]),
+            (&running, &["revoke", "-l", "h"], &["home"]),
+            (&running, &["show", "-u", "m"], &["me@example.com"]),
+            (&stopped, &["show", "m"], &["mail", "mine"]),
+            (&stopped, &["status", "mai"], &["mail"]),
         ] {
-            let Some(got) = offered(shell, program, words) else { continue };
-            assert_eq!(got, want, "{}: {words:?}", shell.0);
+            let settings: Settings = &|command| use_folder(command, folder);
+            assert_eq!(offered(shell, folder.path(), settings, words), want, "{}: {words:?}", shell.0);
         }
+    }
+}
+
+#[test]
+fn bash_completes_names_with_signs_of_its_own() {
+    if tool::find("bash").is_none() {
+        return;
+    }
+    let folder = folder_with(STATUS);
+    let settings: Settings = &|command| use_folder(command, &folder);
+    for (line, want) in [
+        ("show me", &["show", "me@example.com"][..]),
+        ("show me@", &["show", "me@example.com"]),
+        ("show me@ex", &["show", "me@example.com"]),
+        ("show -u me@ex", &["show", "-u", "me@example.com"]),
+        ("show of:t", &["show", "of:two"]),
+        ("show it", &["show", "it's"]),
+        ("show work\\ t", &["show", "work two"]),
+        ("show \"work t", &["show", "work two"]),
+        ("show 'me@e", &["show", "me@example.com"]),
+        ("status -j ho", &["status", "-j", "home"]),
+    ] {
+        assert_eq!(typed_in_bash(settings, line, "\t"), want, "{line}");
+    }
+    let file = folder.write("my own.conf", "").display().to_string();
+    let line = format!("check -c {}", file.trim_end_matches(" own.conf"));
+    assert_eq!(typed_in_bash(settings, &line, "\t"), ["check", "-c", &file]);
+}
+
+#[test]
+fn shells_ask_the_running_server_first() {
+    let provider = Provider::start(provider::Settings::default());
+    let server = Pizauth::start(&[provider.account("work", ""), provider.account("me@example.com", "")].concat());
+    // What the server does not know yet is in the configuration.
+    server.configure(&provider.account("later", ""));
+    let program = Path::new(env!("CARGO_BIN_EXE_pizauth")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let home = server.clone();
+    let shells = || SHELLS.iter().filter(|shell| tool::find(shell.0).is_some());
+    let accounts = |shell: &Shell| {
+        let settings: Settings = &|command| {
+            command.env("PATH", &path).env("PIZAUTH_SOCKET", home.socket());
+            command.env("XDG_CONFIG_HOME", home.folder().join("home/.config"));
+        };
+        offered(shell, &home.folder().join("home"), settings, &["show", ""])
+    };
+    for shell in shells() {
+        assert_eq!(accounts(shell), ["me@example.com", "work"], "{}", shell.0);
+    }
+    server.shutdown();
+    for shell in shells() {
+        assert_eq!(accounts(shell), ["later"], "{}", shell.0);
     }
 }
 

@@ -3,18 +3,42 @@
 # Prints the account names: the running server's, else those of the configuration file.
 _pizauth_accounts() {
     local names
-    names=$(pizauth status 2>/dev/null | sed -n 's/: \(No access token\|Access token\|Active access token\).*//p')
+    names=$(pizauth status 2>/dev/null | sed -nE 's/: (No access token|Access token|Active access token).*//p')
     if [ -z "$names" ]; then
         names=$(sed -n 's/^[[:space:]]*account[[:space:]]*"\([^"\\]*\)".*/\1/p' \
             "${XDG_CONFIG_HOME:-$HOME/.config}/pizauth.conf" 2>/dev/null)
     fi
-    printf '%s\n' "$names"
+    [ -z "$names" ] || printf '%s\n' "$names"
+}
+
+# Offers the account names that begin with what is typed.
+_pizauth_offer_accounts() {
+    local typed=$1 start="" name
+    case $typed in
+        # Within quotes nothing is parted, and nothing needs a backslash.
+        [\"\']*) typed=${typed:1} ;;
+        # What is offered takes the place of the last part only, to which "@" belongs and ":" does not.
+        *)
+            start=${typed%"${typed##*[@:]}"}
+            start=${start%@} ;;
+    esac
+    while IFS= read -r name; do
+        [ "$typed" != "$1" ] || printf -v name %q "$name"
+        case $name in
+            "$typed"*) COMPREPLY+=("${name#"$start"}") ;;
+        esac
+    done < <(_pizauth_accounts)
 }
 
 _pizauth() {
-    local cur prev command word options="" operand="" i
-    cur=${COMP_WORDS[COMP_CWORD]}
-    prev=${COMP_WORDS[COMP_CWORD-1]}
+    local cur prev command options="" operand="" i=$COMP_CWORD line=${COMP_LINE:0:COMP_POINT}
+    cur=${COMP_WORDS[i]}
+    # bash parts words at "@" and ":" too: what stands together is put together again.
+    while [ "$i" -gt 2 ] && [[ $line != *[[:space:]]"$cur" ]]; do
+        i=$((i - 1))
+        cur=${COMP_WORDS[i]}$cur
+    done
+    prev=${COMP_WORDS[i-1]}
     COMPREPLY=()
 
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -26,7 +50,8 @@ _pizauth() {
 
     case $command:$prev in
         check:-c | info:-c | server:-c)
-            compopt -o filenames
+            local IFS=$'\n'
+            compopt -o filenames 2>/dev/null
             COMPREPLY=($(compgen -f -- "$cur"))
             return ;;
         show:-f)
@@ -55,14 +80,7 @@ _pizauth() {
             COMPREPLY=($(compgen -W "$options -h" -- "$cur"))
             return ;;
     esac
-    if [ "$operand" = account ]; then
-        local IFS=$'\n'
-        for word in $(_pizauth_accounts); do
-            case $word in
-                "$cur"*) COMPREPLY+=("$(printf '%q' "$word")") ;;
-            esac
-        done
-    fi
+    [ "$operand" != account ] || _pizauth_offer_accounts "$cur"
 }
 
 complete -F _pizauth pizauth
