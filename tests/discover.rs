@@ -282,7 +282,7 @@ fn the_issuer_must_be_the_one_asked_for() {
     let host = Host::new();
     let issuer = host.issuer();
     for (name, other, part) in [
-        ("another host", json!("https://evil.example"), "of another issuer: https://evil.example"),
+        ("another host", json!("https://evil.example"), "of another issuer: https://evil.example; if that"),
         ("another port", json!("http://127.0.0.1:1"), "of another issuer"),
         ("a path more", json!(format!("{issuer}/x")), "of another issuer"),
         ("a query", json!(format!("{issuer}?x")), "of another issuer"),

@@ -97,7 +97,9 @@ impl fmt::Display for Fault {
                 "the metadata is for any tenant (its issuer has {tenantid}): put your tenant's ID in place of common, \
                  organizations or consumers in the URL",
             ),
-            Fault::OtherIssuer(issuer) => write!(f, "the metadata is of another issuer: {issuer}"),
+            Fault::OtherIssuer(issuer) => {
+                write!(f, "the metadata is of another issuer: {issuer}; if that is the one you mean, discover that")
+            }
             Fault::Endpoint(name) => write!(f, "the metadata names no {name} that can be used"),
         }
     }
