@@ -1,5 +1,7 @@
 //! Faults planted between the engine and the world, to show that the oracle would see them.
 
+use std::time::Duration;
+
 use pizauth::{
     engine::{ChildEnd, Effect, Event, Hook, Now, Page, Time},
     oauth::Reply,
@@ -39,6 +41,12 @@ pub enum Fault {
     StopClock,
     /// Deadlines pass unnoticed.
     SleepThroughDeadlines,
+    /// Deadlines are noticed two hours late.
+    Oversleep,
+    /// A reload changes what tokens are bound to.
+    ReloadChangesAccounts,
+    /// What is to be revoked is never told to the provider.
+    DropRevocation,
     /// Pages never get their outcome.
     LosePage,
     /// The process does not end.
@@ -47,7 +55,7 @@ pub enum Fault {
     AnswerTheGone,
 }
 
-pub const ALL: [Fault; 17] = [
+pub const ALL: [Fault; 20] = [
     Fault::DropRotatedToken,
     Fault::RefreshTwice,
     Fault::ExchangeTwice,
@@ -62,6 +70,9 @@ pub const ALL: [Fault; 17] = [
     Fault::TakeTransientForEnd,
     Fault::StopClock,
     Fault::SleepThroughDeadlines,
+    Fault::Oversleep,
+    Fault::ReloadChangesAccounts,
+    Fault::DropRevocation,
     Fault::LosePage,
     Fault::NeverExit,
     Fault::AnswerTheGone,
@@ -74,6 +85,7 @@ pub fn spoil_effect(fault: Option<Fault>, effect: &mut Effect) -> usize {
         (Some(Fault::ExchangeTwice), Effect::Call { call, .. }) if field(call, "code").is_some() => 2,
         (Some(Fault::ForgetWaiter), Effect::Respond { response: Response::Token(_), conn }) if conn.0 % 3 == 0 => 0,
         (Some(Fault::AnswerTwice), Effect::Respond { conn, .. }) if conn.0 % 3 == 0 => 2,
+        (Some(Fault::DropRevocation), Effect::Call { call, .. }) if call.uri.ends_with("/revoke") => 0,
         (Some(Fault::LosePage), Effect::Page { page: Page::Outcome(_), .. }) => 0,
         (Some(Fault::NeverExit), Effect::Exit(_)) => 0,
         (Some(Fault::SaveNothing), Effect::Run { run, .. }) if run.hook == Hook::Persist => {
@@ -97,6 +109,10 @@ pub fn spoil_event(fault: Option<Fault>, event: &mut Event, hook: Option<Hook>) 
             true
         }
         (Some(Fault::LoseAnswer), Event::Answer { ticket, outcome: Ok(_) }) => ticket.0 % 2 == 0,
+        (Some(Fault::ReloadChangesAccounts), Event::Staged { result: Ok(staging), .. }) => {
+            staging.config.accounts.iter_mut().for_each(|account| account.client_id.push('x'));
+            true
+        }
         (Some(Fault::AnswerTheGone), Event::Gone { .. }) => false,
         (Some(Fault::BelieveFailedSave), Event::Exited { end, .. }) if hook == Some(Hook::Persist) => {
             *end = ChildEnd::Exited { status: 0, stdout: Secret::default() };
@@ -123,5 +139,14 @@ pub fn spoil_time(fault: Option<Fault>, event: &Event, started: Time, now: Now) 
     match (fault, event) {
         (Some(Fault::StopClock), Event::Request { .. }) => Now { time: started, ..now },
         _ => now,
+    }
+}
+
+/// When a deadline is noticed, if at all.
+pub fn spoil_deadline(fault: Option<Fault>, deadline: Time) -> Option<Time> {
+    match fault {
+        Some(Fault::SleepThroughDeadlines) => None,
+        Some(Fault::Oversleep) => Some(deadline + Duration::from_secs(7200)),
+        _ => Some(deadline),
     }
 }

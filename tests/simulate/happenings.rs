@@ -1,13 +1,18 @@
 //! What happens in the world by itself: people, clients, crashes, clocks.
 
+use std::time::Duration;
+
 use pizauth::{
     engine::{ConnId, Event, ExitReason, Staging, Ticket},
     oauth::authorization::{RedirectHead, Scheme},
     proto::{Request, Show},
+    secret::Secret,
 };
 
-use super::world::{Happening, Life, NAMES, World, bound, config, secs, show};
-use std::time::Duration;
+use super::{
+    setting::{NAMES, bound, config, secs, show},
+    world::{Happening, Life, World},
+};
 
 impl World {
     pub fn happen(&mut self, happening: Happening) {
@@ -29,6 +34,12 @@ impl World {
         match life {
             Life::Client => self.come(),
             Life::Reload => self.ask(Request::Reload, secs(60), None),
+            Life::Restore => {
+                self.excuse_let_go();
+                self.restoring = Some(ConnId(self.sequence + 1));
+                let dump = Secret::new(self.stored.clone());
+                self.ask(Request::Restore { dump }, secs(1), None);
+            }
             Life::Crash => {
                 self.check_exit(ExitReason::Unsaved);
                 self.start();

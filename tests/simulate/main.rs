@@ -6,7 +6,9 @@
 mod chance;
 mod faults;
 mod happenings;
+mod oracle;
 mod provider;
+mod setting;
 mod world;
 
 use world::World;

@@ -13,6 +13,11 @@ use pizauth::{
     secret::Secret,
 };
 
+use super::setting::SECRETIVE;
+
+/// What [`SECRETIVE`]'s requests must have.
+pub const CLIENT_SECRET: &str = "word";
+
 /// One grant, with the refresh tokens that followed one another.
 #[derive(Debug, Default)]
 pub struct Grant {
@@ -86,6 +91,10 @@ impl Provider {
     }
 
     pub fn handle(&mut self, call: &Call, now: Time) -> Answer {
+        let is_secretive = field(call, "client_id").is_some_and(|client_id| client_id.starts_with(SECRETIVE));
+        if field(call, "client_secret").as_deref() != is_secretive.then_some(CLIENT_SECRET) {
+            self.violations.push("a request with the wrong client_secret".to_owned());
+        }
         if call.uri.ends_with("/revoke") {
             return self.revoke(&field(call, "token").unwrap_or_default());
         }

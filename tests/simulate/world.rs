@@ -3,31 +3,24 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use pizauth::{
-    config::{self, Config},
-    engine::{
-        Bound, ChildEnd, ConnId, Effect, Engine, Event, ExitReason, Hook, Now, Page, Run, Ticket, Time, WallTime,
-    },
-    oauth::{Broken, Call, Ports, Reply, Stage, dump},
-    proto::{Notice, Reason, Request, Response, Show},
+    engine::{ChildEnd, ConnId, Effect, Engine, Event, ExitReason, Hook, Now, Page, Run, Ticket, Time, WallTime},
+    oauth::{Broken, Call, Reply, Stage},
+    proto::{Notice, Reason, Response},
     secret::Secret,
 };
 
 use super::{
     chance::Chance,
     faults::{self, Fault},
-    provider::{Provider, field, reply},
+    provider::{CLIENT_SECRET, Provider, field, reply},
+    setting::{NAMES, bound, config, random, secs},
 };
-
-pub const NAMES: [&str; 3] = ["home", "lab", "work"];
 
 /// Parts of a life; each ends with everything well again, and held against the oracle.
 const CHAPTERS: usize = 6;
 
 /// Turns of the loop in one chapter: more is a busy loop.
 const MAX_TURNS: usize = 20_000;
-
-/// How long an outage may be felt after it is over: the longest backoff with its jitter, and two requests.
-const RECOVERY: Duration = Duration::from_secs(40 * 60);
 
 /// What will happen.
 pub enum Happening {
@@ -44,6 +37,7 @@ pub enum Happening {
 pub enum Life {
     Client,
     Reload,
+    Restore,
     Crash,
     Shutdown,
     Suspend,
@@ -59,6 +53,8 @@ pub enum Network {
     Failing,
     Limited,
     Portal,
+    /// The provider takes the client for another.
+    Refusing,
     Losing,
 }
 
@@ -104,14 +100,14 @@ pub struct World {
     pub store_read: bool,
     pub stopping: Option<Time>,
     pub exited: Option<ExitReason>,
+    /// Somebody was told that only the administrator can help.
+    pub held: bool,
+    /// Who restores what is in the store.
+    pub restoring: Option<ConnId>,
     pub shown: Vec<(ConnId, bool)>,
     pub dump: Option<String>,
     pub violations: Vec<String>,
     pub traced: bool,
-}
-
-pub fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
 }
 
 impl World {
@@ -143,6 +139,8 @@ impl World {
             store_read: false,
             stopping: None,
             exited: None,
+            held: false,
+            restoring: None,
             shown: Vec::new(),
             dump: None,
             violations: Vec::new(),
@@ -156,11 +154,12 @@ impl World {
                 break;
             }
         }
+        world.revoke_all();
         world.violations.append(&mut world.provider.violations);
         world.violations
     }
 
-    fn is_clean(&self) -> bool {
+    pub fn is_clean(&self) -> bool {
         self.violations.is_empty() && self.provider.violations.is_empty()
     }
 
@@ -174,6 +173,7 @@ impl World {
         self.pages.clear();
         self.calls.clear();
         self.hooks.clear();
+        self.restoring = None;
         self.queue.retain(|_, happening| matches!(happening, Happening::Life(_)));
         self.save_failing = false;
         self.store_read = false;
@@ -194,14 +194,16 @@ impl World {
         let end = self.now.time + secs(hours * 3600);
         for _ in 0..40 {
             let life = match self.chance.below(100) {
-                0..60 => Life::Client,
+                0..58 => Life::Client,
+                58..60 => Life::Restore,
                 60..65 => Life::Reload,
                 65..69 => Life::Crash,
                 69..72 => Life::Shutdown,
                 72..77 => Life::Suspend,
                 77..80 => Life::ClockStep,
                 80 => Life::TakeBack,
-                81..88 => Life::Network(Network::Up),
+                81..87 => Life::Network(Network::Up),
+                87 => Life::Network(Network::Refusing),
                 88..90 => Life::Network(Network::Down),
                 90..92 => Life::Network(Network::Failing),
                 92..94 => Life::Network(Network::Limited),
@@ -214,65 +216,18 @@ impl World {
         self.run_until(end);
     }
 
-    /// Lets everything become well, and holds it against what the provider knows.
-    fn settle(&mut self) {
-        self.calm = true;
-        self.network = Network::Up;
-        self.queue.retain(|_, happening| !matches!(happening, Happening::Life(_)));
-        if self.stopping.is_some() {
-            self.run_until(self.now.time + secs(21));
-        }
-        self.run_until(self.now.time + secs(120));
-        let good: Vec<&str> = NAMES.into_iter().filter(|name| self.good_grant(name).is_some()).collect();
-        self.shown.clear();
-        for name in &good {
-            self.ask(Request::Show(show(name, Some(RECOVERY.as_secs()))), RECOVERY + secs(1), None);
-        }
-        self.run_until(self.now.time + RECOVERY + secs(2));
-        let got = self.shown.iter().filter(|(_, token)| *token).count();
-        let still_good = good.iter().filter(|name| self.good_grant(name).is_some()).count();
-        if self.is_clean() && got < still_good {
-            self.wrong(format!("only {got} of {good:?} came back after the outage"));
-        }
-        self.ask(Request::Dump, secs(1), None);
-        let dump = self.dump.take().unwrap_or_default();
-        self.check_held("the daemon", &dump);
-        if self.store_read && self.hooks.values().all(|run| run.hook != Hook::Persist) {
-            self.check_held("the store", &self.stored.clone());
-        }
-    }
-
-    /// The refresh tokens in a dump must be those that the provider honours.
-    fn check_held(&mut self, place: &str, dump: &str) {
-        for name in NAMES {
-            let in_flight = self.calls.values().any(|call| call.account == name);
-            let Some(grant) = self.good_grant(name).filter(|_| !in_flight) else { continue };
-            let current = self.provider.grants[grant].current.clone();
-            if !holds(dump, &current) {
-                self.wrong(format!("{place} has forgotten {current} of {name}"));
-            }
-        }
-    }
-
-    /// The grant that the daemon has to keep.
-    fn good_grant(&self, name: &str) -> Option<usize> {
-        let place = self.views.get(name)?.active?;
-        let grant = &self.provider.grants[place];
-        (!grant.ended && !grant.excused).then_some(place)
-    }
-
     pub fn later(&mut self, after: Duration, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((self.now.time + after, self.sequence), happening);
     }
 
-    fn run_until(&mut self, end: Time) {
+    pub fn run_until(&mut self, end: Time) {
         for _ in 0..MAX_TURNS {
             if !self.is_clean() {
                 return;
             }
             let deadline = self.engine.poll_timeout().map(|(at, _)| at);
-            let deadline = deadline.filter(|_| self.fault != Some(Fault::SleepThroughDeadlines));
+            let deadline = deadline.and_then(|deadline| faults::spoil_deadline(self.fault, deadline));
             let next = self.queue.keys().next().map(|(at, _)| *at);
             let at = [deadline, next, Some(end)].into_iter().flatten().min().unwrap_or(end);
             self.pass(at.since(self.now.time));
@@ -299,19 +254,6 @@ impl World {
         self.now = Now { time: self.now.time + time, wall: self.now.wall + time };
     }
 
-    /// Everybody must have an answer by now who was promised one.
-    fn check_patience(&mut self) {
-        let late = |(_, until): &(&ConnId, Time)| *until < self.now.time;
-        let client = self.clients.iter().map(|(conn, (until, _))| (conn, *until)).find(late).map(|(conn, _)| *conn);
-        let page = self.pages.iter().map(|(conn, until)| (conn, *until)).find(late).map(|(conn, _)| *conn);
-        if client.is_some() || page.is_some() {
-            self.wrong(format!("still waiting: client {client:?}, page {page:?}"));
-        }
-        if self.stopping.is_some_and(|until| until < self.now.time) {
-            self.wrong("the shutdown does not end".to_owned());
-        }
-    }
-
     fn call(&mut self, ticket: Ticket, call: &Call) {
         let client_id = field(call, "client_id").unwrap_or_default();
         let account = client_id.split('.').next().unwrap_or_default().to_owned();
@@ -320,6 +262,11 @@ impl World {
         let mut after = soon;
         let mut grant = None;
         let broken = |stage| Err(Broken { stage, detail: "no answer".to_owned() });
+        if self.chance.percent(2) && !self.calm {
+            // A look-up of the name takes longer than the engine waits, and fails in the end.
+            let after = secs(30 + self.chance.below(300));
+            return self.later(after, Happening::Answer { ticket, outcome: broken(Stage::Resolve), grant: None });
+        }
         let outcome = match self.network {
             Network::Down => broken([Stage::Resolve, Stage::Connect, Stage::Tls][self.chance.below(3) as usize]),
             Network::Failing => Ok(reply(503, "")),
@@ -328,6 +275,10 @@ impl World {
                 Ok(Reply { retry_after, ..reply(429, "") })
             }
             Network::Portal => Ok(reply(200, "<html>log in to the network")),
+            Network::Refusing => {
+                self.held = true;
+                Ok(reply(401, r#"{"error":"invalid_client"}"#))
+            }
             Network::Up | Network::Losing => {
                 let answer = self.provider.handle(call, self.now.time);
                 grant = answer.grant.map(|grant| (grant, answer.first));
@@ -386,7 +337,11 @@ impl World {
             8..16 => (quickly, ChildEnd::Exited { status: 1, stdout: Secret::default() }),
             16..20 => (quickly, ChildEnd::NotStarted("no fork".to_owned())),
             _ => {
-                let stdout = if run.hook == Hook::Restore { self.stored.clone() } else { String::new() };
+                let stdout = match run.hook {
+                    Hook::Restore => self.stored.clone(),
+                    Hook::ClientSecret => format!("{CLIENT_SECRET}\n"),
+                    _ => String::new(),
+                };
                 (quickly, ChildEnd::Exited { status: 0, stdout: Secret::new(stdout.into_bytes()) })
             }
         };
@@ -410,48 +365,6 @@ impl World {
             _ => {}
         }
         self.send(Event::Exited { ticket, end }, Some(run.hook));
-    }
-
-    /// The process has ended: what it leaves must be what the provider honours, where nothing was in between.
-    pub fn check_exit(&mut self, reason: ExitReason) {
-        let saving = self.hooks.values().any(|run| run.hook == Hook::Persist);
-        let unsaved = saving || self.save_failing || !self.store_read;
-        let in_flight: Vec<String> = self.calls.values().map(|call| call.account.clone()).collect();
-        for name in NAMES {
-            let Some(place) = self.good_grant(name) else { continue };
-            let current = self.provider.grants[place].current.clone();
-            if in_flight.iter().any(|account| account == name) {
-                self.provider.grants[place].excused = true;
-            } else if !holds(&self.stored, &current) {
-                self.provider.grants[place].excused = true;
-                if !unsaved || reason == ExitReason::Asked {
-                    self.wrong(format!("{current} of {name} was not saved at the end ({reason:?})"));
-                }
-            }
-        }
-        // What was let go may be in the store still, as it was before.
-        for place in 0..self.provider.grants.len() {
-            let kept = self.views.values().any(|view| view.active == Some(place));
-            self.provider.grants[place].excused |= !kept;
-        }
-        // Grants that were given while their answers were under way were never seen.
-        let never_seen: Vec<usize> = self
-            .queue
-            .values()
-            .filter_map(|happening| match happening {
-                Happening::Answer { grant, .. } => grant.map(|(place, _)| place),
-                _ => None,
-            })
-            .collect();
-        for place in never_seen {
-            self.provider.grants[place].excused = true;
-        }
-    }
-
-    fn must_not_be_asked(&mut self, account: &str) {
-        if self.good_grant(account).is_some() {
-            self.wrong(format!("the user of {account} is asked although the grant is good"));
-        }
     }
 
     fn invite(&mut self, account: &str, url: Option<String>) {
@@ -546,41 +459,8 @@ impl World {
                 }
             }
             Response::Dump { dump } => self.dump = Some(dump.expose().clone()),
-            Response::Failed { .. } | Response::Done { .. } | Response::Status(_) | Response::Info(_) => {}
+            Response::Done { .. } => self.store_read |= self.restoring == Some(conn),
+            Response::Failed { .. } | Response::Status(_) | Response::Info(_) => {}
         }
     }
-}
-
-pub fn show(account: &str, wait: Option<u64>) -> Show {
-    Show { account: account.to_owned(), wait, min_life: None, urls: true, git_host: None }
-}
-
-/// Whether a dump holds a refresh token.
-fn holds(dump: &str, refresh_token: &str) -> bool {
-    let saved = dump::read(dump.as_bytes()).unwrap_or_default();
-    let mut refresh_tokens = saved.iter().filter_map(|saved| saved.refresh_token.as_ref());
-    refresh_tokens.any(|saved| saved.expose() == refresh_token)
-}
-
-fn random(seed: u64) -> pizauth::engine::Random {
-    let mut chance = Chance::new(seed);
-    Box::new(move |bytes| bytes.fill_with(|| chance.below(256) as u8))
-}
-
-pub fn bound(http: u16) -> Bound {
-    Bound { ports: Ports { http: Some(http), https: None }, ..Bound::default() }
-}
-
-pub fn config(views: &BTreeMap<&'static str, View>) -> Config {
-    let mut text = "persist_cmd = \"persist\"; restore_cmd = \"restore\"; auth_notify_cmd = \"notify\";
-        token_event_cmd = \"event\"; error_notify_cmd = \"error\";\n"
-        .to_owned();
-    for (name, view) in views {
-        text.push_str(&format!(
-            "account \"{name}\" {{ auth_uri = \"https://a.example/auth\"; token_uri = \"https://a.example/token\";
-               revocation_uri = \"https://a.example/revoke\"; client_id = \"{name}.{}\"; }}\n",
-            view.form
-        ));
-    }
-    config::parse(&text).expect("a configuration of our own")
 }
