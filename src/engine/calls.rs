@@ -49,6 +49,8 @@ struct UnderWay {
     owner: Owner,
     /// What a renewal was sent with.
     refresh_token: Option<Secret>,
+    /// What it was sent with: a reload may have it asked for anew, while tokens may have to be revoked.
+    client_secret: Option<Secret>,
     sent: Time,
     /// When it is given up; it may still answer later.
     until: Option<Time>,
@@ -168,11 +170,14 @@ impl Engine {
             self.complete(&mut purpose);
             let Some(call) = self.build_call(ticket, &purpose, now) else { continue };
             let refresh_token = self.refresh_token_for(&purpose).cloned();
+            let index = purpose.account().and_then(|id| self.index_of(id));
+            let client_secret = index.and_then(|index| self.accounts[index].client_secret.known().cloned());
             self.calls.under_way.push(UnderWay {
                 ticket,
                 purpose,
                 owner: Owner::Account,
                 refresh_token,
+                client_secret,
                 sent: now.time,
                 until: Some(now.time + CALL_LIMIT),
             });
@@ -185,7 +190,9 @@ impl Engine {
         let account = &self.accounts[index];
         self.calls.queue.retain(|call| call.purpose.account() != Some(account.id));
         for call in self.calls.under_way.iter_mut().filter(|call| call.purpose.account() == Some(account.id)) {
-            call.owner = Owner::Abandoned(Client::of(account));
+            let mut client = Client::of(account);
+            client.client_secret = client.client_secret.or_else(|| call.client_secret.take());
+            call.owner = Owner::Abandoned(client);
         }
     }
 

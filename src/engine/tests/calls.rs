@@ -273,6 +273,19 @@ fn what_comes_after_a_change_is_revoked_with_the_secret_printed_before() {
 }
 
 #[test]
+fn what_comes_after_two_reloads_is_revoked_with_the_secret_that_it_was_asked_with() {
+    let mut sim = Sim::authorized_with_secret("s");
+    sim.refresh("work", None);
+    // The first has the command asked again, the second takes the account away.
+    sim.reload(config(vec![command_account("work")]), bound(1234));
+    sim.reload(config(vec![Account { client_id: "another".to_owned(), ..command_account("work") }]), bound(1234));
+    sim.answer_call(200, &tokens(2, 3600));
+    let ticket = sim.call();
+    assert_eq!(sim.field(ticket, "token").as_deref(), Some("refresh-2"));
+    assert_eq!(sim.field(ticket, "client_secret").as_deref(), Some("s"));
+}
+
+#[test]
 fn an_answer_that_nobody_asked_for_is_ignored() {
     let mut sim = Sim::authorized();
     let ticket = crate::engine::Ticket(4711);
