@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -83,6 +84,30 @@ fn unsafe_stays_in_its_room_and_gives_its_reason() {
     }
 }
 
+/// Licences of the crates: each lets anybody use and pass on the program, with no more than its text kept.
+const LICENCES: [&str; 10] = [
+    "(MIT OR Apache-2.0) AND Unicode-3.0",
+    "Apache-2.0 AND ISC",
+    "Apache-2.0 OR ISC OR MIT",
+    "Apache-2.0 OR MIT",
+    "BSD-3-Clause",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT OR Apache-2.0",
+    "Unlicense OR MIT",
+];
+
+#[test]
+fn every_crate_has_a_known_licence() {
+    let Some(lines) = crates("{p}: {l}") else { return };
+    assert!(lines.len() > 30, "{lines:?}");
+    for line in lines {
+        let (name, licence) = line.rsplit_once(": ").unwrap_or((&line, "none"));
+        assert!(LICENCES.contains(&licence.replace('/', " OR ").as_str()), "{name}: {licence}");
+    }
+}
+
 /// Conditions with `let` joined by `&&` came with Rust 1.88; Cargo.toml promises less.
 #[test]
 fn no_condition_needs_a_newer_rust() {
@@ -112,19 +137,21 @@ fn a_newer_condition_would_be_found() {
 
 #[test]
 fn the_program_consists_of_few_crates() {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let arguments = ["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none", "--no-dedupe"];
-    let Ok(output) = Command::new(cargo).args(arguments).current_dir(root()).output() else {
-        return println!("skipped: no cargo");
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut crates: Vec<String> =
-        text.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
-    crates.sort();
-    crates.dedup();
+    let Some(crates) = crates("{p}") else { return };
     println!("{} crates", crates.len());
     assert!((2..=MAX_CRATES).contains(&crates.len()), "{crates:?}");
+}
+
+/// The crates of the program, itself included, each once and told as cargo's `format` says.
+fn crates(format: &str) -> Option<BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let arguments = ["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none", "--no-dedupe", "-f", format];
+    let Ok(output) = Command::new(cargo).args(arguments).current_dir(root()).output() else {
+        println!("skipped: no cargo");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
 }
 
 fn root() -> &'static Path {
