@@ -4,6 +4,7 @@
 #   make test                   every test; demo shows pizauth at work in a few seconds
 #   make lint                   formatting, clippy, documentation, man pages, shell scripts
 #   make simulate               months of simulated life; SEEDS=n says in how many worlds
+#   make fuzz                   each fuzz target for SECONDS=n seconds; see tests/fuzz/README.md
 #
 # For a package: make DESTDIR=STAGING PREFIX=/usr install, and then install-systemd, install-rc or install-launchd as
 # the system wants it.
@@ -25,6 +26,7 @@ RCDIR ?=
 RCSYSTEM ?=
 DESTDIR ?=
 SEEDS ?= 20000
+SECONDS ?= 20
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 
@@ -89,6 +91,10 @@ simulate:
 msrv:
 	sh tests/msrv.sh
 
+# Looks for input that breaks a reader, for SECONDS seconds at each.
+fuzz:
+	sh tests/fuzz.sh ${SECONDS}
+
 # Executables for FreeBSD, NetBSD, OpenBSD and macOS; cross-check stops after the type check.
 cross:
 	sh tests/cross.sh link
@@ -97,4 +103,4 @@ cross-check:
 	sh tests/cross.sh check
 
 .PHONY: all test demo check lint lint-man lint-sh install install-systemd install-launchd install-rc uninstall clean \
-	simulate msrv cross cross-check
+	simulate fuzz msrv cross cross-check
