@@ -3,9 +3,10 @@
 mod support;
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::TcpListener,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
 };
@@ -103,4 +104,20 @@ fn a_listener_that_moves_asks_anew_for_the_open_logins() {
     assert_eq!(auth.wait().expect("its end").code(), Some(0));
     assert!(urls.iter().next().is_none());
     assert_eq!(server.token("work"), provider.last_access_token());
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_not_waited_for() {
+    let provider = Provider::start(Settings::default());
+    let account = provider.account("work", "");
+    let server = Pizauth::start(&account);
+    fs::remove_file(server.config_path()).expect("a configuration");
+    let made = Command::new("mkfifo").arg(server.config_path()).status().expect("mkfifo");
+    assert!(made.success());
+    let refused = server.run(&["reload"]).expect(1);
+    assert!(refused.stderr.contains("not a regular file"), "{}", refused.stderr);
+    fs::remove_file(server.config_path()).expect("a pipe");
+    server.configure(&[account.as_str(), &provider.account("home", "")].concat());
+    server.run(&["reload"]).expect(0);
+    server.run(&["show", "home"]).expect(3);
 }

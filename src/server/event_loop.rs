@@ -324,7 +324,7 @@ impl<'a> EventLoop<'a> {
     }
 
     fn prepare(&self) -> Result<Staged, Vec<String>> {
-        let (config, warnings) = paths::read_checked(&self.config_path)?;
+        let (config, warnings) = paths::read_anew(&self.config_path)?;
         let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners())?;
         staged
             .listeners

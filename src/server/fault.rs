@@ -9,6 +9,7 @@ pub(super) enum Fault {
     NoFolder,
     NoConfiguration { path: PathBuf },
     Unreadable { path: PathBuf, reason: String },
+    NotAFile { path: PathBuf },
     TooLong { path: PathBuf },
     NotText { path: PathBuf, line: usize },
     SecretShown { path: PathBuf },
@@ -65,6 +66,11 @@ impl fmt::Display for Fault {
                 write!(f, "no configuration file at {}: make one, or name one with -c", path.display())
             }
             Fault::Unreadable { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Fault::NotAFile { path } => write!(
+                f,
+                "{}: not a regular file, which cannot be read anew; stop the server and start it again",
+                path.display()
+            ),
             Fault::TooLong { path } => write!(f, "{}: longer than 1 MiB, which no configuration is", path.display()),
             Fault::NotText { path, line } => write!(f, "{}: line {line} is not UTF-8", path.display()),
             Fault::SecretShown { path } => {
@@ -145,7 +151,8 @@ mod tests {
             let next = match last {
                 Fault::NoFolder => Fault::NoConfiguration { path: path() },
                 Fault::NoConfiguration { .. } => Fault::Unreadable { path: path(), reason: reason() },
-                Fault::Unreadable { .. } => Fault::TooLong { path: path() },
+                Fault::Unreadable { .. } => Fault::NotAFile { path: path() },
+                Fault::NotAFile { .. } => Fault::TooLong { path: path() },
                 Fault::TooLong { .. } => Fault::NotText { path: path(), line: 7 },
                 Fault::NotText { .. } => Fault::SecretShown { path: path() },
                 Fault::SecretShown { .. } => pem(PemFault::Unreadable(reason())),

@@ -37,6 +37,14 @@ pub fn read_checked(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
     Ok((config, warnings))
 }
 
+/// Reads and checks the configuration at `path` once more, for a server that must not wait for a pipe's other end.
+pub(super) fn read_anew(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(vec![Fault::NotAFile { path: path.to_owned() }.into()]);
+    }
+    read_checked(path)
+}
+
 /// Reads the text of the configuration at `path`. An error is one message for the user.
 fn read_config(path: &Path) -> Result<String, String> {
     let path = || path.to_owned();
