@@ -459,6 +459,11 @@ impl Calls {
             || self.under_way.iter().any(|call| call.ticket == ticket && call.until.is_some())
     }
 
+    /// Whether an account wants what a request brings.
+    pub(super) fn is_wanted(&self, ticket: Ticket) -> bool {
+        self.under_way.iter().any(|call| call.ticket == ticket && matches!(call.owner, Owner::Account))
+    }
+
     /// Who waits for a revocation.
     pub(super) fn askers(&self) -> Vec<ConnId> {
         let queued = self.queue.iter().map(|call| &call.purpose);

@@ -20,6 +20,10 @@ impl Held {
             engine.accounts.iter().filter_map(|account| Some((account.id, account.refresh_token()?.expose().clone())));
         Held(refresh_tokens.collect())
     }
+
+    pub fn holds(&self, refresh_token: &str) -> bool {
+        self.0.values().any(|held| held == refresh_token)
+    }
 }
 
 /// Holds the world against every promise; `event` is what happened, nothing where time passed.

@@ -265,7 +265,14 @@ impl World {
         if let (Some(code), false) = (field(&call, "code"), outcome.as_ref().is_err_and(Broken::nothing_was_written)) {
             self.spent.insert(code);
         }
+        let replaced = field(&call, "refresh_token").filter(|_| {
+            let brings_another = outcome.as_ref().is_ok_and(|reply| brings_refresh_token(&reply.body));
+            brings_another && !self.exited && self.engine.calls.is_wanted(ticket)
+        });
         self.event(Event::Answer { ticket, outcome });
+        if let Some(old) = replaced {
+            assert!(!Held::of(&self.engine).holds(&old), "{old} is kept, though another took its place");
+        }
     }
 
     fn outcome(&mut self, call: &Call) -> Result<Reply, Broken> {
@@ -478,6 +485,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether an answer has a new refresh token.
+fn brings_refresh_token(body: &Secret<Vec<u8>>) -> bool {
+    String::from_utf8_lossy(body.expose()).contains("\"refresh_token\":\"refresh-")
 }
 
 /// A field of a call's form.
