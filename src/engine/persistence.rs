@@ -350,6 +350,7 @@ impl Engine {
         let account = &mut self.accounts[index];
         account.generation += 1;
         account.failures = 0;
+        account.last_error = None;
         account.token = Some(Issued {
             access_token: saved.access_token.unwrap_or_default(),
             obtained_at: now.time - now.wall.since(saved.obtained_at),

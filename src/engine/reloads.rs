@@ -103,10 +103,8 @@ impl Engine {
             let account = match place.map(|place| old.swap_remove(place)) {
                 Some(account) if account.settings.same_token_binding(&settings) => keep(account, settings, now),
                 Some(account) => {
-                    let mut fresh = Account::new(self.issue_account_id(), settings);
-                    fresh.last_error.clone_from(&account.last_error);
                     removed.push(account);
-                    fresh
+                    Account::new(self.issue_account_id(), settings)
                 }
                 None => Account::new(self.issue_account_id(), settings),
             };

@@ -168,6 +168,25 @@ fn who_waits_is_asked_however_the_store_opens() {
 }
 
 #[test]
+fn an_error_is_forgotten_with_what_it_was_about() {
+    for (name, mend) in [
+        ("tokens are restored", (|sim: &mut Sim| _ = sim.restore(&dump())) as fn(&mut Sim)),
+        ("the account is changed", |sim: &mut Sim| {
+            let other = Account { client_id: "x".to_owned(), ..account("work") };
+            sim.reload(config(vec![account("home"), other]), bound(1234));
+        }),
+    ] {
+        let mut sim = Sim::new(vec![account("home"), account("work")]);
+        sim.auth("work", None);
+        sim.allow("work");
+        sim.answer_call(401, r#"{"error":"invalid_client"}"#);
+        assert!(sim.status("work").last_error.is_some(), "{name}");
+        mend(&mut sim);
+        assert_eq!(sim.status("work").last_error, None, "{name}");
+    }
+}
+
+#[test]
 fn a_userless_account_waits_for_the_store_and_then_helps_itself() {
     let mut sim = Sim::start(stored_with(vec![userless_account("work")], false, true));
     let waiting = sim.show_waiting("work", 60);
