@@ -265,10 +265,15 @@ fn what_could_not_be_saved_under_a_seal_is_told_at_the_end() {
     wait_for_state(&server, "sealed");
     let told = server.run(&["show", "work"]).expect(4);
     assert!(told.stderr.contains("exit status 2"), "{}", told.stderr);
+    let status = server.run(&["status"]).expect(0);
+    assert_eq!(status.stdout, "work: No access token\n");
+    assert_eq!(status.stderr.lines().count(), 1, "{}", status.stderr);
+    assert!(status.stderr.contains("exit status 2") && status.stderr.contains("pizauth restore"), "{}", status.stderr);
 
     // Giving the store up unseals.
     server.run(&["restore"]).expect(0);
     assert_eq!(persistence(&server)["state"], "saved");
+    assert_eq!(server.run(&["status"]).expect(0).stderr, "");
     server.run(&["show", "work"]).expect(3);
     server.authorize("work");
     wait_for_state(&server, "saved");

@@ -13,6 +13,11 @@ pub enum Advice {
     PasteTooLong,
     /// A pasted line is no text.
     PasteNotText,
+    /// Tokens are missing because they could not be restored.
+    StoreSealed {
+        /// Why.
+        reason: String,
+    },
     /// `show` waits for the user.
     WaitingForUrl {
         /// Where to authorise.
@@ -42,6 +47,11 @@ impl fmt::Display for Advice {
             Advice::PasteNotText => {
                 f.write_str("the pasted line is not text; paste the redirect URL alone; still waiting")
             }
+            Advice::StoreSealed { reason } => write!(
+                f,
+                "saved tokens could not be restored: {reason}; mend that, or give them up with \"pizauth restore \
+                 </dev/null\"; until then nothing is saved over them"
+            ),
             Advice::WaitingForUrl { url } => write!(f, "waiting until authorised with URL {url}"),
             Advice::WaitingForCode { verification_uri, user_code } => {
                 write!(f, "waiting until authorised with URL {verification_uri} and code {user_code}")

@@ -269,7 +269,10 @@ mod tests {
                 Advice::OpenUrl => Advice::EnterCode,
                 Advice::EnterCode => Advice::PasteTooLong,
                 Advice::PasteTooLong => Advice::PasteNotText,
-                Advice::PasteNotText => Advice::WaitingForUrl { url: url() },
+                Advice::PasteNotText => {
+                    Advice::StoreSealed { reason: "restore_cmd ended with exit status 2".to_owned() }
+                }
+                Advice::StoreSealed { .. } => Advice::WaitingForUrl { url: url() },
                 Advice::WaitingForUrl { .. } => {
                     Advice::WaitingForCode { verification_uri: url(), user_code: "WDJB-MJHT".to_owned() }
                 }

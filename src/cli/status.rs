@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
+    advice::Advice,
     client::{LIMIT, ask},
     command::Arguments,
     failure::{Failure, printable},
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::WallTime,
-    proto::{AccountState, AccountStatus, Request, Response, Status},
+    proto::{AccountState, AccountStatus, PersistenceState, Request, Response, Status},
     sys::local_time,
 };
 
@@ -24,8 +25,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Response::Status(status) = ask(&request, LIMIT, |_| {})? else {
         return Err(Failure::Unexpected);
     };
-    let text = if json { as_json(&status) } else { as_lines(&status) };
-    output::print(text.as_bytes())
+    if json {
+        return output::print(as_json(&status).as_bytes());
+    }
+    if status.persistence.state == PersistenceState::Sealed {
+        let reason = status.persistence.last_error.clone().unwrap_or_default();
+        output::tell(&Advice::StoreSealed { reason }.to_string());
+    }
+    output::print(as_lines(&status).as_bytes())
 }
 
 fn as_json(status: &Status) -> String {
@@ -76,7 +83,7 @@ fn pending(last_notification: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{ErrorStatus, PersistenceState, PersistenceStatus};
+    use crate::proto::{ErrorStatus, PersistenceStatus};
 
     fn account(state: AccountState) -> AccountStatus {
         AccountStatus {
