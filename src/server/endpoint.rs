@@ -124,8 +124,9 @@ impl Endpoint {
             None => exchange(&agent, request),
         };
         match (outcome, forwarder) {
+            // It was written, though to the proxy alone: a code in it is not written once more.
             (Ok(reply), Some(proxy)) if reply.status == 407 => Err(Broken {
-                stage: Stage::Proxy,
+                stage: Stage::Sent,
                 detail: format!("the proxy {} did not forward the request: status 407", proxy.peer),
             }),
             (Ok(reply), _) => Ok(reply),
