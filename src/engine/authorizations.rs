@@ -6,6 +6,7 @@ use super::{
     Engine,
     account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Renewal, Requested},
     calls::{Ending, Purpose},
+    clause::Clause,
     event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
     message::Message,
@@ -318,12 +319,11 @@ impl Engine {
         };
         let Attempt::Due(at) = polling.attempt else { return };
         if polling.expires_at <= now.time {
-            let message = "the user code has expired before it was entered".to_owned();
             let failure = Failure {
                 kind: FailureKind::Refused,
                 status: None,
                 error: Some("expired_token".to_owned()),
-                message,
+                message: Clause::UserCodeExpired.to_string(),
                 refresh_token: None,
             };
             return self.end_device(index, failure, now);

@@ -8,6 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     Engine,
     account::{AccountId, Attempt, Browser, ClientSecret, Device, Renewal},
+    clause::Clause,
     event::{ConnId, Effect, Level, Ticket},
     revocations::{Client, Revocation},
     time::{Now, Time},
@@ -236,7 +237,7 @@ impl Engine {
                 revocation.conn = None;
             }
             if !abandoned {
-                let detail = format!("no answer within {} s", CALL_LIMIT.as_secs());
+                let detail = Clause::NoAnswer { seconds: CALL_LIMIT.as_secs() }.to_string();
                 let outcome = Err(Broken { stage: Stage::Sent, detail });
                 self.conclude_call(ticket, purpose, Ending { outcome, sent, refresh_token: None }, now);
             }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{
     Engine,
     account::{AccountId, ClientSecret},
+    clause::{Clause, failure_of},
     event::{ChildEnd, Effect, Hook, Level, Run, Ticket},
     message::Message,
-    persistence::failure_of,
     time::Now,
 };
 use crate::{
@@ -127,7 +127,7 @@ impl Engine {
         };
         if let Some(reason) = failure_of(hook, &end) {
             let level = if hook == Hook::AuthNotify { Level::Debug } else { Level::Warn };
-            self.log(level, reason);
+            self.log(level, reason.to_string());
         }
     }
 
@@ -203,9 +203,10 @@ impl Engine {
         };
         match read {
             Ok(secret) => self.accounts[index].client_secret = ClientSecret::Known(secret),
-            Err(detail) => {
+            Err(fault) => {
                 self.accounts[index].client_secret = ClientSecret::Unread;
-                self.fail_queued_calls(index, &Broken { stage: Stage::NotStarted, detail }, now);
+                let broken = Broken { stage: Stage::NotStarted, detail: fault.to_string() };
+                self.fail_queued_calls(index, &broken, now);
             }
         }
     }
@@ -224,16 +225,15 @@ impl Engine {
 }
 
 /// The one line that a secret command prints.
-fn read_one_line(stdout: &[u8]) -> Result<Secret, String> {
-    let text =
-        std::str::from_utf8(stdout).map_err(|_| "client_secret_cmd printed text that is not UTF-8".to_owned())?;
+fn read_one_line(stdout: &[u8]) -> Result<Secret, Clause> {
+    let text = std::str::from_utf8(stdout).map_err(|_| Clause::SecretNotText)?;
     let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
-        return Err("client_secret_cmd printed nothing".to_owned());
+        return Err(Clause::NoSecret);
     }
     if line.contains(['\n', '\r', '\0']) {
-        return Err("client_secret_cmd printed more than one line".to_owned());
+        return Err(Clause::SecretLines);
     }
     Ok(Secret::from(line))
 }

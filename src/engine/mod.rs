@@ -7,6 +7,7 @@
 mod account;
 mod authorizations;
 mod calls;
+mod clause;
 mod event;
 mod hooks;
 mod message;

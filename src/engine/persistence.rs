@@ -26,6 +26,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Engine,
     account::{Account, Issued, Renewal},
+    clause::{Clause, failure_of},
     event::{ChildEnd, ConnId, Hook, Level, Outcome, Run, Ticket},
     hooks::RunOwner,
     message::Message,
@@ -191,7 +192,7 @@ impl Engine {
         if current != ticket {
             return;
         }
-        let Some(reason) = failure_of(Hook::Persist, end) else {
+        let Some(fault) = failure_of(Hook::Persist, end) else {
             self.saved_upto = upto;
             self.save_error = None;
             self.save_failures = 0;
@@ -200,6 +201,7 @@ impl Engine {
         };
         let pause = super::time::backoff(RETRY_SAVE.0, RETRY_SAVE.1, self.save_failures);
         self.save_failures += 1;
+        let reason = fault.to_string();
         self.log(Level::Error, Message::NotSaved { reason: reason.clone() }.to_string());
         self.save_error = Some(reason);
         self.enter_save(Save::Dirty { at: now.time + pause });
@@ -212,7 +214,7 @@ impl Engine {
         }
         let tombstones = std::mem::take(tombstones);
         let read = match (failure_of(Hook::Restore, end), end) {
-            (Some(reason), _) => Err(reason),
+            (Some(fault), _) => Err(fault.to_string()),
             (None, ChildEnd::Exited { stdout, .. }) => read_state(stdout.expose()).map_err(|fault| fault.to_string()),
             (None, ChildEnd::Killed | ChildEnd::NotStarted(_) | ChildEnd::TooMuch) => Ok(Vec::new()),
         };
@@ -282,8 +284,8 @@ impl Engine {
         if self.save == Save::Off || account.change <= self.saved_upto {
             return None;
         }
-        let waiting = self.load.keeps_waiting().then(|| "restore_cmd has not succeeded yet".to_owned());
-        Some(waiting.or_else(|| self.save_error.clone()).unwrap_or_else(|| "being saved".to_owned()))
+        let waiting = self.load.keeps_waiting().then(|| Clause::StoreUnread.to_string());
+        Some(waiting.or_else(|| self.save_error.clone()).unwrap_or_else(|| Clause::BeingSaved.to_string()))
     }
 
     /// Follows a change of the two commands.
@@ -422,15 +424,4 @@ fn save(account: &Account, now: Now) -> Option<SavedToken> {
         scope: token.scope.clone(),
         refresh_at: token.refresh_in.map(|refresh_in| token.obtained_wall + refresh_in),
     })
-}
-
-/// Why a hook's end is no success, as one clause; `None` where it is one.
-pub(super) fn failure_of(hook: Hook, end: &ChildEnd) -> Option<String> {
-    match end {
-        ChildEnd::Exited { status: 0, .. } => None,
-        ChildEnd::Exited { status, .. } => Some(format!("{hook} ended with exit status {status}")),
-        ChildEnd::Killed => Some(format!("{hook} was ended because it took too long")),
-        ChildEnd::NotStarted(reason) => Some(format!("{hook} could not be started: {reason}")),
-        ChildEnd::TooMuch => Some(format!("{hook} printed too much")),
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Engine,
     account::Browser,
+    clause::Clause,
     event::{ConnId, Effect, Level, Outcome, Page},
     message::Message,
     shutdown::outcome_of_stopping,
@@ -86,29 +87,32 @@ impl Engine {
         };
         match self.paste(index, text, now) {
             Ok(()) => self.respond(conn, Response::Done { messages: Vec::new() }),
-            Err(reason) => self.fail(conn, Reason::Error, Message::WrongPaste { account, reason }),
+            Err(fault) => {
+                let message = Message::WrongPaste { account, reason: fault.to_string() };
+                self.fail(conn, Reason::Error, message);
+            }
         }
     }
 
-    fn paste(&mut self, index: usize, text: &Secret, now: Now) -> Result<(), String> {
-        let paste = authorization::read_paste(text.expose()).map_err(|fault| fault.to_string())?;
+    fn paste(&mut self, index: usize, text: &Secret, now: Now) -> Result<(), Clause> {
+        let paste = authorization::read_paste(text.expose()).map_err(Clause::Paste)?;
         let redirect_uri = match self.accounts[index].browser() {
             Browser::Requested(request) => request.redirect_uri.clone(),
-            Browser::Exchanging(_) => return Err("the code is being exchanged already".to_owned()),
-            Browser::Closed => return Err("no authorization in a browser is open".to_owned()),
+            Browser::Exchanging(_) => return Err(Clause::BeingExchanged),
+            Browser::Closed => return Err(Clause::NothingOpen),
         };
         let head = paste.into_head(&redirect_uri);
-        let redirect = authorization::read_redirect(&head.target).map_err(|fault| fault.to_string())?;
-        let state = redirect.state.as_ref().ok_or(RedirectFault::NoState).map_err(|fault| fault.to_string())?;
+        let redirect = authorization::read_redirect(&head.target).map_err(Clause::Redirect)?;
+        let state = redirect.state.as_ref().ok_or(Clause::Redirect(RedirectFault::NoState))?;
         match self.way_of(state, now) {
             Way::Open(owner) if owner == index => {}
             Way::Open(owner) | Way::Exchanging(owner) => {
-                return Err(format!("it belongs to account {:?}", self.accounts[owner].name()));
+                return Err(Clause::OfAccount { account: self.accounts[owner].name().to_owned() });
             }
-            Way::Handled(_) => return Err("it was used already".to_owned()),
-            Way::Unknown => return Err(RedirectFault::UnknownState.to_string()),
+            Way::Handled(_) => return Err(Clause::UsedAlready),
+            Way::Unknown => return Err(Clause::Redirect(RedirectFault::UnknownState)),
         }
-        self.check(index, &head, &redirect).map_err(|fault| fault.to_string())?;
+        self.check(index, &head, &redirect).map_err(Clause::Redirect)?;
         self.follow(index, redirect, None, now);
         Ok(())
     }

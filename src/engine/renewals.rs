@@ -6,10 +6,10 @@ use super::{
     Engine,
     account::{Account, Attempt, Browser, Device, Issued, Renewal},
     calls::{Ending, Purpose},
+    clause::{Clause, failure_of},
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
     message::Message,
-    persistence::failure_of,
     time::{Now, Time, backoff},
     waiters::{Patience, Waiter, Wants},
 };
@@ -379,12 +379,10 @@ impl Engine {
             return;
         }
         self.accounts[index].verdict = None;
-        match (failure_of(Hook::TransientErrorIf, end), end) {
-            (None, _) => {}
-            (Some(reason), ChildEnd::NotStarted(_)) => self.log(Level::Error, reason),
-            (Some(reason), ChildEnd::Exited { .. } | ChildEnd::Killed | ChildEnd::TooMuch) => {
-                self.end_grant(index, reason, now);
-            }
+        match failure_of(Hook::TransientErrorIf, end) {
+            None => {}
+            Some(fault @ Clause::NotStarted { .. }) => self.log(Level::Error, fault.to_string()),
+            Some(fault) => self.end_grant(index, fault.to_string(), now),
         }
     }
 

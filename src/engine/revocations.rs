@@ -6,6 +6,7 @@ use super::{
     Engine,
     account::{Account, AccountId},
     calls::{Purpose, tokens_of},
+    clause::Clause,
     event::{ConnId, Level},
     message::Message,
     time::Now,
@@ -121,7 +122,7 @@ impl Engine {
     pub(super) fn leave_revocation(&mut self, purpose: Purpose) {
         let Purpose::Revocation(mut revocation) = purpose else { return };
         let Some(conn) = revocation.conn else { return };
-        let reason = "the server is shutting down".to_owned();
+        let reason = Clause::ShuttingDown.to_string();
         let message = Message::NotRevoked { account: revocation.client.settings.name.clone(), reason };
         revocation.messages.push(message.to_string());
         self.respond(conn, Response::Done { messages: revocation.messages });

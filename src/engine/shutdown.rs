@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    event::{ConnId, Effect, ExitReason, Level, Outcome, Page, Readiness},
+    clause::Clause,
+    event::{ConnId, Effect, ExitReason, Hook, Level, Outcome, Page, Readiness},
     message::Message,
     persistence::{Load, Save},
     time::{Now, Time},
@@ -119,9 +120,10 @@ impl Engine {
         let unsaved = self.is_unsaved();
         let response = if unsaved {
             let reason = match &self.load {
-                Load::Sealed { .. } | Load::Restoring { .. } => "restore_cmd has not succeeded".to_owned(),
+                Load::Sealed { .. } | Load::Restoring { .. } => Clause::StoreUnread.to_string(),
                 Load::Off | Load::Done => {
-                    self.save_error.clone().unwrap_or_else(|| "persist_cmd took too long".to_owned())
+                    let too_long = || Clause::TookTooLong { hook: Hook::Persist }.to_string();
+                    self.save_error.clone().unwrap_or_else(too_long)
                 }
             };
             let changed = self.accounts.iter().filter(|account| account.change > self.saved_upto);

@@ -1,6 +1,6 @@
 //! Every message of the engine, as the golden file shows them.
 
-use crate::engine::message::Message;
+use crate::engine::{clause::Clause, message::Message};
 
 /// What the file holds is meant to be read by people, top to bottom.
 const GOLDEN: &str = include_str!("../../../tests/golden/messages.txt");
@@ -12,6 +12,12 @@ fn every_message_is_in_the_golden_file() {
         assert_eq!(Some(message.to_string().as_str()), golden.next(), "tests/golden/messages.txt");
     }
     assert_eq!(golden.next(), None, "tests/golden/messages.txt");
+}
+
+#[test]
+fn every_clause_is_in_the_golden_file() {
+    let clauses: String = Clause::examples().iter().map(|clause| format!("{clause}\n")).collect();
+    assert_eq!(clauses, include_str!("../../../tests/golden/clauses.txt"), "tests/golden/clauses.txt");
 }
 
 #[test]
