@@ -327,7 +327,7 @@ impl std::fmt::Display for Malformed {
             Malformed::Version(version) => {
                 write!(
                     f,
-                    "protocol version {version} is not spoken here, only {VERSION}: is another pizauth installed?"
+                    "protocol version {version} is not spoken here, only {VERSION}; another pizauth may be installed"
                 )
             }
             Malformed::Shape(place) => write!(f, "malformed line: {place}"),
@@ -471,7 +471,7 @@ mod tests {
             (
                 "another version",
                 r#"{"version":2,"request":"info"}"#,
-                "protocol version 2 is not spoken here, only 1: is another pizauth installed?",
+                "protocol version 2 is not spoken here, only 1; another pizauth may be installed",
             ),
             (
                 "no such request",

@@ -83,7 +83,7 @@ fn wrong_usage_is_told_on_stderr_with_status_2() {
     let folder = Folder::new("usage");
     for (line, want) in [
         (vec![], "Usage:\n  pizauth auth "),
-        (vec!["shwo"], "pizauth: unknown command \"shwo\"\nUsage:\n  pizauth auth "),
+        (vec!["shwo"], "pizauth: unknown command \"shwo\"; did you mean \"show\"?\nUsage:\n  pizauth auth "),
         (vec!["show"], "pizauth: the account is missing\nUsage: pizauth show "),
         (vec!["show", "-w", "soon", "work"], "pizauth: -w: \"soon\" is not a time such as 30s, 10m, 2h or 1d\nUsage: "),
     ] {

@@ -3,7 +3,9 @@
 
 use std::{ffi::OsString, fmt::Write, time::Duration};
 
-use super::{auth, check, discover, failure::Failure, format::Format, info, server, show, simple, status};
+use super::{
+    auth, check, discover, failure::Failure, format::Format, info, server, show, simple, status, usage::UsageFault,
+};
 use crate::config::parse_time;
 
 /// What the user asked for, as far as the command line tells.
@@ -265,12 +267,12 @@ impl Arguments {
 
 /// Reads a command line, without the program's name.
 pub fn parse(line: &[OsString]) -> Result<Invocation, Failure> {
-    let usage = |command, fault: String| Err(Failure::Usage { command, fault: Some(fault) });
+    let usage = |command, fault| Err(Failure::Usage { command, fault: Some(fault) });
     let mut words = Vec::with_capacity(line.len());
     for argument in line {
         match argument.to_str() {
             Some(word) => words.push(word),
-            None => return usage(None, format!("the argument {argument:?} is not UTF-8")),
+            None => return usage(None, UsageFault::NotText(format!("{argument:?}"))),
         }
     }
     let Some((&first, rest)) = words.split_first() else {
@@ -282,12 +284,12 @@ pub fn parse(line: &[OsString]) -> Result<Invocation, Failure> {
         _ => {}
     }
     let Some(command) = COMMANDS.iter().find(|command| command.name == first) else {
-        let what = if first.starts_with('-') { "option" } else { "command" };
-        return usage(None, format!("unknown {what} {first:?}"));
+        let unknown = if first.starts_with('-') { UsageFault::UnknownOption } else { UsageFault::UnknownCommand };
+        return usage(None, unknown(first.to_owned()));
     };
     let matches = match options(command).parse(rest) {
         Ok(matches) => matches,
-        Err(fault) => return usage(Some(command), describe(fault)),
+        Err(fault) => return usage(Some(command), fault.into()),
     };
     if matches.opt_present("h") {
         return Ok(Invocation::Help(Some(command)));
@@ -385,31 +387,13 @@ fn options(command: &Command) -> getopts::Options {
     options
 }
 
-fn describe(fault: getopts::Fail) -> String {
-    match fault {
-        getopts::Fail::ArgumentMissing(name) => format!("option {} needs a value", dashed(&name)),
-        getopts::Fail::UnrecognizedOption(name) => format!("unknown option {}", dashed(&name)),
-        getopts::Fail::OptionMissing(name) => format!("option {} is missing", dashed(&name)),
-        getopts::Fail::OptionDuplicated(name) => format!("option {} is given twice", dashed(&name)),
-        getopts::Fail::UnexpectedArgument(name) => format!("option {} takes no value", dashed(&name)),
-    }
-}
-
-fn dashed(name: &str) -> String {
-    format!("{}{name}", if name.chars().count() == 1 { "-" } else { "--" })
-}
-
 /// Checks what getopts does not: values and the number of operands.
-fn check(arguments: &Arguments) -> Result<(), String> {
-    for option in arguments.command.options {
-        let Some(value) = arguments.value(option.short) else { continue };
-        match option.value {
-            Value::Time if parse_time(&value).is_none() => {
-                return Err(format!("-{}: {value:?} is not a time such as 30s, 10m, 2h or 1d", option.short));
-            }
-            Value::Format if Format::parse(&value).is_none() => {
-                return Err(format!("-{}: {value:?} is none of {}", option.short, Format::names()));
-            }
+fn check(arguments: &Arguments) -> Result<(), UsageFault> {
+    for Opt { short: option, value: kind, .. } in arguments.command.options {
+        let Some(value) = arguments.value(option) else { continue };
+        match kind {
+            Value::Time if parse_time(&value).is_none() => return Err(UsageFault::NoTime { option, value }),
+            Value::Format if Format::parse(&value).is_none() => return Err(UsageFault::NoFormat { option, value }),
             Value::None | Value::Repeated | Value::Time | Value::Format | Value::User | Value::File => {}
         }
     }
@@ -420,10 +404,11 @@ fn check(arguments: &Arguments) -> Result<(), String> {
         Operands::AccountOperation => (1, if arguments.format() == Format::Git { 2 } else { 1 }),
         Operands::Url => (1, 1),
     };
-    let what = if arguments.command.operands == Operands::Url { "URL" } else { "account" };
+    let is_url = arguments.command.operands == Operands::Url;
     match arguments.operands().get(most.min(arguments.operands().len())) {
-        Some(extra) => Err(format!("unexpected argument {extra:?}")),
-        None if arguments.operands().len() < least => Err(format!("the {what} is missing")),
+        Some(extra) => Err(UsageFault::Unexpected(extra.clone())),
+        None if arguments.operands().len() < least && is_url => Err(UsageFault::UrlMissing),
+        None if arguments.operands().len() < least => Err(UsageFault::AccountMissing),
         None => Ok(()),
     }
 }
@@ -453,7 +438,9 @@ mod tests {
                 }
                 arguments.operands().iter().fold(text, |text, operand| text + " " + operand)
             }
-            Err(Failure::Usage { fault, .. }) => format!("usage: {}", fault.unwrap_or_default()),
+            Err(Failure::Usage { fault, .. }) => {
+                format!("usage: {}", fault.map_or_else(String::new, |fault| fault.to_string()))
+            }
             Err(other) => format!("{other:?}"),
         }
     }
@@ -521,8 +508,9 @@ mod tests {
     fn wrong_usage_is_told() {
         for (line, want) in [
             ("", "usage: "),
-            ("shwo work", "usage: unknown command \"shwo\""),
-            ("-x", "usage: unknown option \"-x\""),
+            ("shwo work", "usage: unknown command \"shwo\"; did you mean \"show\"?"),
+            ("hello", "usage: unknown command \"hello\""),
+            ("-x", "usage: unknown option -x"),
             ("show", "usage: the account is missing"),
             ("show a b", "usage: unexpected argument \"b\""),
             ("show -f json a get", "usage: unexpected argument \"get\""),

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::command::Command;
+use super::{command::Command, git::GitFault, usage::UsageFault};
 use crate::{
     proto::{Malformed, Reason},
     sys::socket::SocketError,
@@ -15,8 +15,8 @@ pub enum Failure {
     Usage {
         /// The command, where it is known.
         command: Option<&'static Command>,
-        /// One clause.
-        fault: Option<String>,
+        /// What is wrong.
+        fault: Option<UsageFault>,
     },
     /// Nobody answers at any place where the server's socket can be.
     NoServer {
@@ -67,7 +67,7 @@ pub enum Failure {
     /// A user that would not stay one field of the format.
     ControlInUser,
     /// A git request that cannot be read.
-    GitRequest(&'static str),
+    GitRequest(GitFault),
     /// A git request for a protocol that shows the token to others.
     GitProtocol(String),
     /// Metadata of which no account block can be made that reads back as it is.
@@ -113,7 +113,7 @@ impl Failure {
     /// What the user is told, a message each, without the program's name.
     pub fn messages(&self) -> Vec<String> {
         match self {
-            Failure::Usage { fault, .. } => fault.iter().cloned().collect(),
+            Failure::Usage { fault, .. } => fault.iter().map(UsageFault::to_string).collect(),
             Failure::Answered { messages, .. } | Failure::Refused(messages) => messages.clone(),
             Failure::NoServer { fault: Some(fault) } => vec![self.to_string(), fault.to_string()],
             other => vec![other.to_string()],
@@ -124,7 +124,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage { fault, .. } => f.write_str(fault.as_deref().unwrap_or("no command")),
+            Failure::Usage { fault: Some(fault), .. } => fault.fmt(f),
+            Failure::Usage { fault: None, .. } => f.write_str("no command"),
             Failure::NoServer { .. } => f.write_str(
                 "no server running (pizauth authenticator not running or not responding); start it with: pizauth server",
             ),
@@ -219,10 +220,8 @@ mod tests {
         let mut examples = vec![Failure::Usage { command: None, fault: None }];
         while let Some(last) = examples.last() {
             let next = match last {
-                Failure::Usage { fault: None, .. } => {
-                    Failure::Usage { command: None, fault: Some("unknown command \"shw\"".to_owned()) }
-                }
-                Failure::Usage { fault: Some(_), .. } => Failure::NoServer { fault: None },
+                Failure::Usage { fault: None, .. } => usage(UsageFault::UnknownCommand("shwo".to_owned())),
+                Failure::Usage { fault: Some(fault), .. } => next_usage_fault(fault),
                 Failure::NoServer { fault: None } => directory(DirectoryError::Link(path())),
                 Failure::NoServer { fault: Some(fault) } => match fault {
                     SocketError::Directory(fault) => match fault {
@@ -243,15 +242,16 @@ mod tests {
                 Failure::Closed => Failure::StillRunning { seconds: 20 },
                 Failure::StillRunning { .. } => Failure::Connection(io_error()),
                 Failure::Connection(_) => Failure::Malformed(proto::read_line(b"hello\n").unwrap_err()),
-                Failure::Malformed(_) => Failure::Unexpected,
+                Failure::Malformed(Malformed::Shape(_)) => Failure::Malformed(Malformed::Version(9)),
+                Failure::Malformed(Malformed::Version(_)) => Failure::Unexpected,
                 Failure::Unexpected => Failure::Stdout(io_error()),
                 Failure::Stdout(_) => Failure::Stdin(io_error()),
                 Failure::Stdin(_) => Failure::StdinTooLong { limit: 48 * 1024 * 1024 },
                 Failure::StdinTooLong { .. } => Failure::StdinNotText,
                 Failure::StdinNotText => Failure::NoUser { account: account() },
                 Failure::NoUser { .. } => Failure::ControlInUser,
-                Failure::ControlInUser => Failure::GitRequest("the host is missing"),
-                Failure::GitRequest(_) => Failure::GitProtocol("http".to_owned()),
+                Failure::ControlInUser => Failure::GitRequest(GitFault::NotText),
+                Failure::GitRequest(fault) => next_git_fault(*fault),
                 Failure::GitProtocol(_) => Failure::NoBlock { url: "https://login.example".to_owned() },
                 // These carry messages of other rooms, which are in files of their own.
                 Failure::NoBlock { .. } | Failure::Answered { .. } | Failure::Refused(_) => break,
@@ -259,6 +259,40 @@ mod tests {
             examples.push(next);
         }
         examples
+    }
+
+    fn usage(fault: UsageFault) -> Failure {
+        Failure::Usage { command: None, fault: Some(fault) }
+    }
+
+    fn next_usage_fault(fault: &UsageFault) -> Failure {
+        let text = str::to_owned;
+        usage(match fault {
+            UsageFault::UnknownCommand(name) if name == "shwo" => UsageFault::UnknownCommand(text("hello")),
+            UsageFault::UnknownCommand(_) => UsageFault::UnknownOption(text("-x")),
+            UsageFault::UnknownOption(_) => UsageFault::ValueMissing(text("-w")),
+            UsageFault::ValueMissing(_) => UsageFault::NoValue(text("--help")),
+            UsageFault::NoValue(_) => UsageFault::GivenTwice(text("-u")),
+            UsageFault::GivenTwice(_) => UsageFault::NoTime { option: "w", value: text("10") },
+            UsageFault::NoTime { .. } => UsageFault::NoFormat { option: "f", value: text("yaml") },
+            UsageFault::NoFormat { .. } => UsageFault::AccountMissing,
+            UsageFault::AccountMissing => UsageFault::UrlMissing,
+            UsageFault::UrlMissing => UsageFault::Unexpected(text("b")),
+            UsageFault::Unexpected(_) => UsageFault::NotText(text("\"a\\xFF\"")),
+            UsageFault::NotText(_) => return Failure::NoServer { fault: None },
+        })
+    }
+
+    fn next_git_fault(fault: GitFault) -> Failure {
+        Failure::GitRequest(match fault {
+            GitFault::NotText => GitFault::TooLong,
+            GitFault::TooLong => GitFault::Control,
+            GitFault::Control => GitFault::NoEquals,
+            GitFault::NoEquals => GitFault::Twice,
+            GitFault::Twice => GitFault::NoProtocol,
+            GitFault::NoProtocol => GitFault::NoHost,
+            GitFault::NoHost => return Failure::GitProtocol("http".to_owned()),
+        })
     }
 
     fn advice() -> Vec<Advice> {

@@ -2,9 +2,45 @@
 //!
 //! The request comes from git, but its host can come from a submodule's URL: it is hostile.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    fmt,
+    io::{self, BufRead, BufReader, Read},
+};
 
 use super::failure::Failure;
+
+/// Why a request is not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GitFault {
+    /// It is not UTF-8.
+    NotText,
+    /// It is longer than any of git's.
+    TooLong,
+    /// It has control characters in it.
+    Control,
+    /// A line has no `=`.
+    NoEquals,
+    /// Protocol or host are there twice.
+    Twice,
+    /// The protocol is missing.
+    NoProtocol,
+    /// The host is missing.
+    NoHost,
+}
+
+impl fmt::Display for GitFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GitFault::NotText => "it is not UTF-8",
+            GitFault::TooLong => "it is longer than 64 KiB",
+            GitFault::Control => "it has control characters in it",
+            GitFault::NoEquals => "a line has no \"=\"",
+            GitFault::Twice => "a line is there twice",
+            GitFault::NoProtocol => "the protocol is missing",
+            GitFault::NoHost => "the host is missing",
+        })
+    }
+}
 
 /// Longest request that is read, in bytes: git's own are some hundred.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -15,11 +51,11 @@ pub fn read_host(input: impl Read) -> Result<String, Failure> {
     let mut input = BufReader::new(input.take(MAX_REQUEST));
     loop {
         let count = input.read_line(&mut text).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => Failure::GitRequest("it is not UTF-8"),
+            io::ErrorKind::InvalidData => Failure::GitRequest(GitFault::NotText),
             _ => Failure::Stdin(error),
         })?;
         if text.len() as u64 == MAX_REQUEST {
-            return Err(Failure::GitRequest("it is longer than 64 KiB"));
+            return Err(Failure::GitRequest(GitFault::TooLong));
         }
         // The end, or an empty line.
         if count == 0 || text.ends_with("\n\n") || text == "\n" {
@@ -32,23 +68,23 @@ fn host_of(request: &str) -> Result<String, Failure> {
     let (mut protocol, mut host) = (None, None);
     for line in request.split('\n').take_while(|line| !line.is_empty()) {
         if line.chars().any(char::is_control) {
-            return Err(Failure::GitRequest("it has control characters in it"));
+            return Err(Failure::GitRequest(GitFault::Control));
         }
-        let (key, value) = line.split_once('=').ok_or(Failure::GitRequest("a line has no \"=\""))?;
+        let (key, value) = line.split_once('=').ok_or(Failure::GitRequest(GitFault::NoEquals))?;
         let field = match key {
             "protocol" => &mut protocol,
             "host" => &mut host,
             _ => continue,
         };
         if field.replace(value).is_some() {
-            return Err(Failure::GitRequest("a line is there twice"));
+            return Err(Failure::GitRequest(GitFault::Twice));
         }
     }
-    let protocol = protocol.ok_or(Failure::GitRequest("the protocol is missing"))?;
+    let protocol = protocol.ok_or(Failure::GitRequest(GitFault::NoProtocol))?;
     if !protocol.eq_ignore_ascii_case("https") {
         return Err(Failure::GitProtocol(protocol.to_owned()));
     }
-    let host = host.filter(|host| !host.is_empty()).ok_or(Failure::GitRequest("the host is missing"))?;
+    let host = host.filter(|host| !host.is_empty()).ok_or(Failure::GitRequest(GitFault::NoHost))?;
     Ok(host.to_owned())
 }
 

@@ -19,6 +19,7 @@ mod server;
 mod show;
 mod simple;
 mod status;
+mod usage;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -15,7 +15,7 @@ mod tests;
 use std::{path::PathBuf, time::Duration};
 
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use options::{Kind, OPTIONS, OptionRow, Scope, find_option, option_names};
+pub use options::{Kind, OPTIONS, OptionRow, Scope, find_option, nearest, option_names};
 pub use rules::warnings;
 
 use crate::{oauth::uri, secret::Secret};

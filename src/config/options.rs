@@ -144,6 +144,12 @@ pub fn option_names(scope: Scope) -> impl Iterator<Item = &'static str> {
 
 /// The name nearest to `word` of those that may stand in `scope`, where it is near enough to be a slip.
 pub(super) fn similar_name(word: &str, scope: Scope) -> Option<&'static str> {
+    let extra = (scope != Scope::Account).then_some("account");
+    nearest(&word.replace('-', "_"), option_names(scope).chain(extra))
+}
+
+/// The name nearest to `word`, where it is near enough to be a slip.
+pub fn nearest(word: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let limit = match word.len() {
         0..=2 => return None,
         3..=5 => 1,
@@ -151,10 +157,8 @@ pub(super) fn similar_name(word: &str, scope: Scope) -> Option<&'static str> {
         10..=40 => 3,
         _ => return None,
     };
-    let word = word.to_ascii_lowercase().replace('-', "_");
-    let extra = (scope != Scope::Account).then_some("account");
-    option_names(scope)
-        .chain(extra)
+    let word = word.to_ascii_lowercase();
+    names
         .map(|name| (edit_distance(&word, name), name))
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)
