@@ -286,6 +286,9 @@ mod tests {
             let Err(PollFailure::Failed(failure)) = poll(&reply(status, body)) else { panic!("{name}") };
             assert_eq!((failure.error.as_deref(), failure.kind), (error, kind), "{name}");
         }
+        let loops = r#"{"error":"slow_down","error_description":"AADSTS50196: loop"}"#;
+        let Err(PollFailure::Failed(failure)) = poll(&reply(400, loops)) else { panic!("a loop") };
+        assert_eq!(failure.kind, FailureKind::Looping { retry_after: None });
         assert!(poll(&reply(200, r#"{"access_token":"at"}"#)).is_ok());
     }
 

@@ -285,6 +285,12 @@ mod tests {
                 "moon_phase: Not now. (see https://a.example/e) (HTTP status 400)",
             ),
             (
+                "the same twice",
+                400,
+                r#"{"error":"moon_phase","error_description":"moon_phase"}"#,
+                "moon_phase (HTTP status 400)",
+            ),
+            (
                 "line breaks and escape sequences",
                 400,
                 r#"{"error":"moon_phase","error_description":"a\r\nb\u001b[2Jc\u2028d"}"#,
