@@ -3,6 +3,7 @@
 mod support;
 
 use support::{
+    eventually,
     http::{self, visible_text},
     provider::{Provider, Settings},
     server::{Home, Output, Pizauth},
@@ -24,8 +25,11 @@ fn config(provider: &Provider, token_uri: &str, global: &str) -> String {
 #[track_caller]
 fn authorize(server: &Pizauth) -> (Output, String) {
     let url = server.authorization_url("work");
+    // Earlier logins of this home are in the log too.
+    let waits = || server.log().matches("a client's wait").count();
+    let before = waits();
     let waiting = server.spawn(&["auth", "-w", "5m", "work"], b"");
-    server.wait_for_log("a client's wait");
+    eventually("auth waits", || waits() > before);
     let page = http::browse(&url).and_then(http::Exchange::finish).expect("a page");
     (waiting.finish(), visible_text(&page.body))
 }
