@@ -3,6 +3,7 @@
 #   make && make install        build for release, then copy into PREFIX; install itself never builds
 #   make test                   every test; demo shows pizauth at work in a few seconds
 #   make lint                   formatting, clippy, documentation, man pages, shell scripts
+#   make bench                  what pizauth costs, as a table; BENCH=show measures one subject of it
 #   make simulate               months of simulated life; SEEDS=n says in how many worlds
 #   make fuzz                   each fuzz target for SECONDS=n seconds; see tests/fuzz/README.md
 #
@@ -27,6 +28,7 @@ RCSYSTEM ?=
 DESTDIR ?=
 SEEDS ?= 20000
 SECONDS ?= 20
+BENCH ?=
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 
@@ -49,7 +51,7 @@ check: lint test
 lint: lint-man lint-sh
 	${CARGO} fmt --check
 	${CARGO} clippy --locked --all-targets -- -D warnings
-	${CARGO} clippy --locked --test demo -- -D warnings
+	${CARGO} clippy --locked --test demo --test bench -- -D warnings
 	RUSTDOCFLAGS='-D warnings' ${CARGO} doc --locked --no-deps --quiet
 
 lint-man:
@@ -95,6 +97,10 @@ msrv:
 fuzz:
 	sh tests/fuzz.sh ${SECONDS}
 
+# Each figure beside its goal; BENCH names subjects, BENCH_STRICT=1 fails where a goal is missed that no noise touches.
+bench:
+	@BENCH='${BENCH}' ${CARGO} test --release --locked --quiet --test bench
+
 # Executables for FreeBSD, NetBSD, OpenBSD and macOS; cross-check stops after the type check.
 cross:
 	sh tests/cross.sh link
@@ -103,4 +109,4 @@ cross-check:
 	sh tests/cross.sh check
 
 .PHONY: all test demo check lint lint-man lint-sh install install-systemd install-launchd install-rc uninstall clean \
-	simulate fuzz msrv cross cross-check
+	simulate bench fuzz msrv cross cross-check

@@ -49,11 +49,13 @@ impl Control {
 
     /// The next line, a notice or an answer; `None` at the end of input.
     pub fn line(&mut self) -> Option<Value> {
+        self.raw_line().map(|line| serde_json::from_str(&line).expect("a line of JSON"))
+    }
+
+    /// The next line as it is; `None` at the end of input.
+    pub fn raw_line(&mut self) -> Option<String> {
         let mut line = String::new();
-        match self.stream.read_line(&mut line) {
-            Ok(0) | Err(_) => None,
-            Ok(_) => Some(serde_json::from_str(&line).expect("a line of JSON")),
-        }
+        self.stream.read_line(&mut line).ok().filter(|length| *length > 0).map(|_| line)
     }
 
     /// The next answer, notices passed over; `None` at the end of input.

@@ -58,6 +58,7 @@ pub struct Home {
     environment: Vec<(OsString, OsString)>,
     is_inheriting: bool,
     limits: Option<String>,
+    is_quiet: bool,
 }
 
 impl Home {
@@ -74,7 +75,8 @@ impl Home {
             ("PIZAUTH_SOCKET".into(), path("run/pizauth/pizauth.sock")),
             ("SHELL".into(), "/bin/sh".into()),
         ];
-        let home = Home { folder: Arc::new(folder), environment, is_inheriting: false, limits: None };
+        let (is_inheriting, is_quiet) = (false, false);
+        let home = Home { folder: Arc::new(folder), environment, is_inheriting, limits: None, is_quiet };
         home.configure(config);
         home
     }
@@ -87,6 +89,11 @@ impl Home {
     /// Lets commands run under limits, as `ulimit` of the shell takes them.
     pub fn limited(self, limits: &str) -> Home {
         Home { limits: Some(limits.to_owned()), ..self }
+    }
+
+    /// Lets servers log no more than they do without being asked to.
+    pub fn quiet(self) -> Home {
+        Home { is_quiet: true, ..self }
     }
 
     /// Sets an environment variable of every command from now on.
@@ -235,7 +242,7 @@ impl Pizauth {
     pub fn start_in(home: Home) -> Pizauth {
         let path = home.folder.join("log");
         let log = OpenOptions::new().create(true).append(true).open(path).expect("a log file");
-        let mut command = home.command(&["server", "-d", "-vvvv"]);
+        let mut command = home.command(if home.is_quiet { &["server", "-d"] } else { &["server", "-d", "-vvvv"] });
         command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
         if !home.is_inheriting {
             command.process_group(0);
