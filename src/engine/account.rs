@@ -81,7 +81,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Names one account for as long as its tokens belong to it; a changed account is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct AccountId(pub(super) u64);
+pub(super) struct AccountId {
+    /// Unlike any other.
+    pub(super) number: u64,
+    /// Where the account was put when it was made; a hint, since a reload moves accounts.
+    pub(super) place: usize,
+}
 
 /// An account with everything that is known of it.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod account;
+mod accounts;
 mod authorizations;
 mod calls;
 mod clause;
@@ -32,6 +33,7 @@ pub use time::{NotATime, Now, Time, WallTime};
 
 use self::{
     account::{Account, AccountId, Browser, Device, Renewal},
+    accounts::Accounts,
     calls::Calls,
     hooks::{Running, TokenEvent},
     message::Message,
@@ -47,6 +49,9 @@ use crate::{
     proto::{Reason, Request, Response},
 };
 
+/// Effects that room is kept for when all are done: more come only from events that concern every account.
+const EFFECTS: usize = 64;
+
 /// Fills a buffer with unpredictable bytes.
 pub type Random = Box<dyn FnMut(&mut [u8])>;
 
@@ -59,8 +64,7 @@ pub struct Engine {
     config: Config,
     bound: Bound,
     random: Random,
-    /// Sorted by name.
-    accounts: Vec<Account>,
+    accounts: Accounts,
     calls: Calls,
     pauses: Vec<Pause>,
     handled: VecDeque<Handled>,
@@ -92,7 +96,7 @@ impl Engine {
             config,
             bound,
             random,
-            accounts: Vec::new(),
+            accounts: Accounts::default(),
             calls: Calls::default(),
             pauses: Vec::new(),
             handled: VecDeque::new(),
@@ -145,12 +149,14 @@ impl Engine {
         }
         self.on_calls_timeout(now);
         if self.is_running() {
-            for index in 0..self.accounts.len() {
-                self.on_reminder_timeout(index, now);
-                self.on_exchange_timeout(index, now);
-                self.on_device_timeout(index, now);
-                self.on_renewal_timeout(index, now);
-                self.on_waiters_timeout(index, now);
+            if self.accounts.deadline().is_some_and(|(at, _)| at <= now.time) {
+                for index in 0..self.accounts.len() {
+                    self.on_reminder_timeout(index, now);
+                    self.on_exchange_timeout(index, now);
+                    self.on_device_timeout(index, now);
+                    self.on_renewal_timeout(index, now);
+                    self.on_waiters_timeout(index, now);
+                }
             }
             if self.restore_deadline().is_some_and(|(at, _)| at <= now.time) {
                 self.retry_restore(now);
@@ -172,17 +178,18 @@ impl Engine {
                 [calls, save, Some((stopping.until, "end of the shutdown"))].into_iter().flatten().min()
             }
             Phase::Running => {
-                let accounts = self.accounts.iter().filter_map(Account::deadline).min();
-                let waiters = self.accounts.iter().flat_map(|account| &account.waiters);
-                let waiters = waiters.map(|waiter| (waiter.until, "end of a client's wait")).min();
-                [calls, save, accounts, waiters, self.restore_deadline()].into_iter().flatten().min()
+                [calls, save, self.accounts.deadline(), self.restore_deadline()].into_iter().flatten().min()
             }
         }
     }
 
     /// The next thing to do to the world; drain to `None` after every `handle_event` and `handle_timeout`.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        let effect = self.effects.pop_front();
+        if effect.is_none() {
+            self.effects.shrink_to(EFFECTS);
+        }
+        effect
     }
 
     fn on_started(&mut self, now: Now) {
@@ -219,7 +226,7 @@ impl Engine {
 
     /// A connection is gone: whatever waited for it is forgotten, but nothing that was begun is undone.
     fn on_gone(&mut self, conn: ConnId) {
-        for account in &mut self.accounts {
+        for account in self.accounts.iter_mut() {
             account.waiters.retain(|waiter| waiter.conn != conn);
             account.pages_mut().into_iter().for_each(|pages| pages.retain(|page| *page != conn));
         }
@@ -309,16 +316,17 @@ impl Engine {
         Ticket(self.last_id)
     }
 
+    /// The id of an account that is about to join the others.
     fn issue_account_id(&mut self) -> AccountId {
         self.last_id += 1;
-        AccountId(self.last_id)
+        AccountId { number: self.last_id, place: self.accounts.len() }
     }
 
     fn account_named(&self, name: &str) -> Option<usize> {
-        self.accounts.binary_search_by(|account| account.name().cmp(name)).ok()
+        self.accounts.named(name)
     }
 
     fn index_of(&self, id: AccountId) -> Option<usize> {
-        self.accounts.iter().position(|account| account.id == id)
+        self.accounts.index_of(id)
     }
 }

@@ -1,6 +1,6 @@
 //! Reading the configuration anew: everything that can fail happens before anything changes.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     Engine,
@@ -95,12 +95,12 @@ impl Engine {
         let old_config = std::mem::replace(&mut self.config, new);
         self.bound = bound;
 
-        let mut old = std::mem::take(&mut self.accounts);
+        let old = std::mem::take(&mut *self.accounts).into_iter();
+        let mut old: BTreeMap<String, Account> = old.map(|account| (account.name().to_owned(), account)).collect();
         let mut removed = Vec::new();
         for settings in settings {
             let settings = Rc::new(settings);
-            let place = old.iter().position(|account| account.name() == settings.name);
-            let account = match place.map(|place| old.swap_remove(place)) {
+            let account = match old.remove(&settings.name) {
                 Some(account) if account.settings.same_token_binding(&settings) => keep(account, settings, now),
                 Some(account) => {
                     removed.push(account);
@@ -110,8 +110,7 @@ impl Engine {
             };
             self.accounts.push(account);
         }
-        removed.append(&mut old);
-        for account in removed {
+        for account in removed.into_iter().chain(old.into_values()) {
             self.remove(account, now);
         }
 

@@ -146,7 +146,7 @@ impl Engine {
 
     /// Ends the pages of exchanges whose outcome is not waited for any longer.
     fn leave_pages(&mut self) {
-        for account in &mut self.accounts {
+        for account in self.accounts.iter_mut() {
             let outcome = outcome_of_stopping(account.name());
             let pages = account.pages_mut().map(std::mem::take).unwrap_or_default();
             let page = Page::Outcome(outcome);

@@ -82,7 +82,7 @@ fn check_nothing_is_stuck(engine: &Engine) {
     if !engine.is_running() {
         return;
     }
-    for account in &engine.accounts {
+    for account in engine.accounts.iter() {
         let name = account.name();
         let expected = |attempt: Attempt| match attempt {
             Attempt::InFlight(ticket) => engine.calls.is_expected(ticket),

@@ -13,5 +13,5 @@ mod reloads;
 mod renewal;
 mod shows;
 mod shutdown;
-mod sim;
+pub mod sim;
 mod walk;
