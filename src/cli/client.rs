@@ -72,7 +72,7 @@ pub struct Client {
 impl Client {
     /// Connects to the user's own server.
     pub fn connect() -> Result<Client, Failure> {
-        match socket::connect(&Environment::read().client_places(), user::uid(), LIMIT) {
+        match socket::connect(Environment::read().client_places(), user::uid(), LIMIT) {
             Ok(connection) => Ok(Client::new(connection)),
             Err(error) if error.is_absent() => Err(Failure::NoServer { fault: None }),
             Err(error) => Err(Failure::NoServer { fault: Some(error) }),

@@ -1,6 +1,7 @@
 //! Where the control socket may lie, worked out from the environment alone.
 
 use std::ffi::{OsStr, OsString};
+use std::iter;
 use std::path::{Component, Path, PathBuf};
 
 use super::user;
@@ -13,7 +14,7 @@ pub const MAX_SOCKET_PATH: usize = 107;
 pub const MAX_SOCKET_PATH: usize = 103;
 
 /// What the place of the socket depends on. Empty variables count as unset.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Environment {
     /// PIZAUTH_SOCKET.
     pub pizauth_socket: Option<OsString>,
@@ -23,8 +24,9 @@ pub struct Environment {
     pub tmpdir: Option<OsString>,
     /// USER.
     pub user: Option<OsString>,
-    /// The user's name in the password database.
-    pub user_name: Option<String>,
+    /// Looks a user's name up in the password database: the dearest thing that a client could do, so it is done only
+    /// where no place that needs no name will do.
+    pub user_name: fn(u32) -> Option<String>,
     /// The user's own temporary folder, which macOS has.
     pub user_temporary: Option<PathBuf>,
     /// The user's number.
@@ -35,15 +37,14 @@ impl Environment {
     /// The environment of this process.
     pub fn read() -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let uid = user::uid();
         Self {
             pizauth_socket: variable("PIZAUTH_SOCKET"),
             xdg_runtime_dir: variable("XDG_RUNTIME_DIR"),
             tmpdir: variable("TMPDIR"),
             user: variable("USER"),
-            user_name: user::name(uid),
+            user_name: user::name,
             user_temporary: user_temporary(),
-            uid,
+            uid: user::uid(),
         }
     }
 
@@ -62,20 +63,26 @@ impl Environment {
 
     /// Every place where the user's server may have made its socket, the likeliest first: programs started by cron,
     /// launchd or ssh have other environments than the server.
-    pub fn client_places(&self) -> Vec<Place> {
-        if let Some(socket) = &self.pizauth_socket {
-            return vec![Place::Named { socket: socket.into() }];
-        }
+    pub fn client_places(&self) -> impl Iterator<Item = Place> {
+        let named = self.pizauth_socket.as_ref().map(|socket| Place::Named { socket: socket.into() });
+        let is_named = named.is_some();
+        let elsewhere = iter::once_with(move || if is_named { Vec::new() } else { self.unnamed_places() });
+        let runtime = self.runtime().filter(|_| !is_named).map(|runtime| Place::Runtime { runtime });
+        named.into_iter().chain(runtime).chain(elsewhere.flatten())
+    }
+
+    /// The places besides PIZAUTH_SOCKET and XDG_RUNTIME_DIR.
+    fn unnamed_places(&self) -> Vec<Place> {
         let mut places = Vec::new();
         let mut add = |place| {
             if !places.contains(&place) {
                 places.push(place);
             }
         };
-        if let Some(runtime) = self.runtime() {
+        let runtime = PathBuf::from(format!("/run/user/{}", self.uid));
+        if self.runtime().as_ref() != Some(&runtime) {
             add(Place::Runtime { runtime });
         }
-        add(Place::Runtime { runtime: format!("/run/user/{}", self.uid).into() });
         let temporary = [self.tmpdir.as_ref().map(PathBuf::from), self.user_temporary.clone(), Some("/tmp".into())];
         let mut names = self.names();
         if names.is_empty() {
@@ -95,7 +102,8 @@ impl Environment {
 
     /// The names the user goes by: USER, then the password database's, where they can be part of a file name.
     fn names(&self) -> Vec<OsString> {
-        let mut names: Vec<_> = self.user.iter().cloned().chain(self.user_name.iter().map(OsString::from)).collect();
+        let in_database = (self.user_name)(self.uid).map(OsString::from);
+        let mut names: Vec<_> = self.user.iter().cloned().chain(in_database).collect();
         names.retain(|name| is_file_name(name));
         names.dedup();
         names
@@ -214,7 +222,7 @@ mod tests {
             xdg_runtime_dir,
             tmpdir,
             user,
-            user_name: Some("joe".into()),
+            user_name: |_| Some("joe".into()),
             user_temporary: None,
             uid: 1000,
         }
@@ -234,7 +242,7 @@ mod tests {
         ] {
             assert_eq!(environment(variables).server_place().socket(), Path::new(want), "{name}");
         }
-        let nameless = Environment { user_name: None, ..environment([""; 4]) };
+        let nameless = Environment { user_name: |_| None, ..environment([""; 4]) };
         assert_eq!(nameless.server_place().socket(), Path::new("/tmp/runtime-1000/pizauth/pizauth.sock"));
     }
 
@@ -263,15 +271,25 @@ mod tests {
                 ],
             ),
         ] {
-            let places = environment(variables).client_places();
+            let client = environment(variables);
+            let places: Vec<Place> = client.client_places().collect();
             let sockets: Vec<_> = places.iter().map(Place::socket).collect();
             assert_eq!(sockets, want.iter().map(PathBuf::from).collect::<Vec<_>>(), "{name}");
             let server = environment(variables).server_place();
             assert!(places.contains(&server), "{name}: the client looks where its own server would be");
         }
         let macos = Environment { user_temporary: Some("/var/folders/x/T/".into()), ..environment([""; 4]) };
-        let sockets: Vec<_> = macos.client_places().iter().map(Place::socket).collect();
+        let sockets: Vec<_> = macos.client_places().map(|place| place.socket()).collect();
         assert_eq!(sockets[1], Path::new("/var/folders/x/T/runtime-joe/pizauth/pizauth.sock"));
+    }
+
+    #[test]
+    fn nobodys_name_is_looked_up_where_the_first_place_will_do() {
+        for variables in [["/home/joe/p.sock", "", "", ""], ["", "/run/user/1000", "", ""]] {
+            let environment = Environment { user_name: |_| panic!("looked up"), ..environment(variables) };
+            assert!(environment.client_places().next().is_some());
+            environment.server_place();
+        }
     }
 
     #[test]

@@ -149,21 +149,23 @@ pub struct Connection {
 
 /// Connects to the first of `places` that is safe and has a server, waiting at most `patience` for each.
 ///
-/// Where there is none, the error is that of the first place that has a fault worth telling, or else `is_absent`.
-pub fn connect(places: &[Place], uid: u32, patience: Duration) -> Result<Connection, SocketError> {
-    let mut fault = None;
+/// Where there is none, the error is that of the first place that has a fault worth telling, or else `is_absent`. A
+/// place is asked for only when those before it had no server.
+pub fn connect(
+    places: impl IntoIterator<Item = Place>,
+    uid: u32,
+    patience: Duration,
+) -> Result<Connection, SocketError> {
+    let (mut absence, mut fault) = (None, None);
     for place in places {
-        match connect_to(place, uid, patience) {
-            Ok(stream) => return Ok(Connection { stream, place: place.clone() }),
-            Err(error) if error.is_absent() => {}
+        match connect_to(&place, uid, patience) {
+            Ok(stream) => return Ok(Connection { stream, place }),
+            Err(error) if error.is_absent() => absence = absence.or(Some(error)),
             Err(error) => fault = fault.or(Some(error)),
         }
     }
-    let nowhere = || {
-        let path = places.first().map(Place::socket).unwrap_or_default();
-        SocketError::Io(path, io::ErrorKind::NotFound.into())
-    };
-    Err(fault.unwrap_or_else(nowhere))
+    let nowhere = || SocketError::Io(PathBuf::new(), io::ErrorKind::NotFound.into());
+    Err(fault.or(absence).unwrap_or_else(nowhere))
 }
 
 /// Whether a server has `place`: the lock tells, also while the server is on its way out.
@@ -329,12 +331,12 @@ mod tests {
         let scratch = Scratch::new();
         let absent = Place::Runtime { runtime: scratch.path().join("absent") };
         let places = [absent, place(&scratch)];
-        assert!(connect(&places, uid(), PATIENCE).unwrap_err().is_absent());
+        assert!(connect(places.clone(), uid(), PATIENCE).unwrap_err().is_absent());
         let (socket, listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(fs::metadata(place(&scratch).socket()).unwrap().permissions().mode() & 0o777, 0o600);
 
-        let mut connection = connect(&places, uid(), PATIENCE).unwrap();
+        let mut connection = connect(places.clone(), uid(), PATIENCE).unwrap();
         assert_eq!(connection.place, *socket.place());
         let (mut accepted, _) = listener.accept().unwrap();
         assert_eq!((peer_uid(&accepted).unwrap(), peer_uid(&connection.stream).unwrap()), (uid(), uid()));
@@ -370,9 +372,9 @@ mod tests {
         let scratch = Scratch::new();
         Directory::open(&place(&scratch), Asker::Server(uid())).unwrap();
         drop(UnixListener::bind(place(&scratch).socket()).unwrap());
-        assert!(connect(&[place(&scratch)], uid(), PATIENCE).unwrap_err().is_absent());
+        assert!(connect([place(&scratch)], uid(), PATIENCE).unwrap_err().is_absent());
         let (socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
-        connect(&[place(&scratch)], uid(), PATIENCE).unwrap();
+        connect([place(&scratch)], uid(), PATIENCE).unwrap();
         socket.close();
 
         fs::write(place(&scratch).socket(), "a file").unwrap();
@@ -390,7 +392,7 @@ mod tests {
         assert!(place(&scratch).socket().exists());
 
         let (socket, listener) = ControlSocket::open(place(&scratch), uid(), Some(other)).unwrap();
-        connect(&[place(&scratch)], uid(), PATIENCE).unwrap();
+        connect([place(&scratch)], uid(), PATIENCE).unwrap();
         assert!(listener.accept().is_ok());
         socket.close();
         assert!(place(&scratch).socket().exists());
@@ -403,10 +405,10 @@ mod tests {
         Directory::open(&unsafe_place, Asker::Server(uid())).unwrap();
         fs::set_permissions(unsafe_place.directory(), Permissions::from_mode(0o755)).unwrap();
         let places = [unsafe_place, place(&scratch)];
-        let fault = connect(&places, uid(), PATIENCE).unwrap_err();
+        let fault = connect(places.clone(), uid(), PATIENCE).unwrap_err();
         assert!(matches!(fault, SocketError::Directory(DirectoryError::Open(..))), "{fault}");
         let (_socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
-        assert_eq!(connect(&places, uid(), PATIENCE).unwrap().place, place(&scratch));
+        assert_eq!(connect(places.clone(), uid(), PATIENCE).unwrap().place, place(&scratch));
     }
 
     #[test]
@@ -428,14 +430,14 @@ mod tests {
         let want = format!("a socket's path has at most {MAX_SOCKET_PATH}; set PIZAUTH_SOCKET");
         for error in [
             ControlSocket::open(place.clone(), uid(), None).unwrap_err(),
-            connect(std::slice::from_ref(&place), uid(), PATIENCE).unwrap_err(),
+            connect([place.clone()], uid(), PATIENCE).unwrap_err(),
         ] {
             assert!(error.to_string().contains(&want), "{error}");
         }
         let longest = MAX_SOCKET_PATH - scratch.path().as_os_str().len() - 1;
         let place = Place::Named { socket: scratch.path().join("x".repeat(longest)) };
         let (_socket, _listener) = ControlSocket::open(place.clone(), uid(), None).unwrap();
-        connect(&[place], uid(), PATIENCE).unwrap();
+        connect([place], uid(), PATIENCE).unwrap();
     }
 
     #[test]
