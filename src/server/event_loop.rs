@@ -31,8 +31,10 @@ use super::{
 use crate::{
     engine::{Effect, Engine, Event, ExitReason, Now, Readiness, Staging, Ticket, Time},
     oauth::{Broken, Reply},
+    proto::Request,
     sys::{
         clock::{Alarm, Clock},
+        heap,
         log::{Level, Log},
         notify::Notify,
         process::Output,
@@ -267,8 +269,12 @@ impl<'a> EventLoop<'a> {
     /// Tells the engine everything that happened, one event after the other, and does what it wants.
     fn feed(&mut self, now: Now) {
         while let Some(event) = self.events.pop_front() {
+            let is_large = is_large(&event);
             self.engine.handle_event(event, now);
             self.perform_effects(now);
+            if is_large {
+                heap::trim();
+            }
         }
     }
 
@@ -365,4 +371,13 @@ impl<'a> EventLoop<'a> {
 /// Whether it is a listener that has something.
 fn is_newcomer(ready: &event::Event) -> bool {
     matches!(Source::of(ready.token()), Some(Source::ControlListener | Source::RedirectListener(_)))
+}
+
+/// Whether an event may concern every account at once, so that much of what it took is free when it is over.
+fn is_large(event: &Event) -> bool {
+    match event {
+        Event::Started | Event::Staged { .. } | Event::Exited { .. } => true,
+        Event::Request { request, .. } => matches!(request, Request::Restore { .. } | Request::Dump),
+        Event::Gone { .. } | Event::Redirect { .. } | Event::Answer { .. } | Event::Hangup | Event::Shutdown => false,
+    }
 }

@@ -42,6 +42,7 @@ use crate::{
     engine::ExitReason,
     sys::{
         daemon::{self, Detached, Outcome},
+        heap,
         log::{Level, Log},
         notify::{self, Notify},
         place::Environment,
@@ -76,6 +77,7 @@ pub fn run(options: Options) -> Result<(), Vec<String>> {
     // First of all: what is opened later could take the descriptor's number.
     let passed = notify::passed_listener().map_err(|error| vec![error.to_string()])?;
     let inherited = sandbox::harden();
+    heap::settle();
     let config_path = paths::config_path(options.config.as_deref()).map_err(|error| vec![error])?;
     let config_path = std::path::absolute(&config_path).unwrap_or(config_path);
     let (config, warnings) = paths::read_checked(&config_path)?;

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod daemon;
 pub mod directory;
+pub mod heap;
 pub mod local_time;
 pub mod log;
 pub mod notify;
@@ -29,6 +30,7 @@ mod testing;
 use std::io;
 
 use libc::c_int;
+
 
 /// Turns a system call's -1 into the error that errno holds.
 fn check(result: c_int) -> io::Result<c_int> {
