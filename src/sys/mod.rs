@@ -31,6 +31,10 @@ use std::io;
 
 use libc::c_int;
 
+// Unwinding from the compiler's archive, in place of a library of its own that every start would load.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
+unsafe extern "C" {}
 
 /// Turns a system call's -1 into the error that errno holds.
 fn check(result: c_int) -> io::Result<c_int> {
