@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -72,14 +72,24 @@ impl Endpoint {
         Endpoint(Arc::new(Settings { proxies, roots, limit, tls: Mutex::default() }))
     }
 
-    /// Sends `call` from a thread of its own; `done` gets the outcome there, exactly once.
+    /// Sends `call` from a thread of its own, which is returned; `done` gets the outcome there, exactly once, and then
+    /// the thread ends.
     ///
     /// Where no thread can be made, `done` is called at once, on this thread, with [`Stage::NotStarted`].
-    pub fn send(&self, call: Call, done: impl FnOnce(Result<Reply, Broken>) + Send + 'static) {
-        self.send_with_stack(STACK, call, done);
+    pub fn send(
+        &self,
+        call: Call,
+        done: impl FnOnce(Result<Reply, Broken>) + Send + 'static,
+    ) -> Option<JoinHandle<()>> {
+        self.send_with_stack(STACK, call, done)
     }
 
-    fn send_with_stack(&self, stack: usize, call: Call, done: impl FnOnce(Result<Reply, Broken>) + Send + 'static) {
+    fn send_with_stack(
+        &self,
+        stack: usize,
+        call: Call,
+        done: impl FnOnce(Result<Reply, Broken>) + Send + 'static,
+    ) -> Option<JoinHandle<()>> {
         let endpoint = self.clone();
         // Owned by the closure: where the thread cannot be made, dropping the closure answers.
         let answer = Answer { done: Some(done), sent: Arc::default(), broke: "no thread could be started for it" };
@@ -93,7 +103,7 @@ impl Endpoint {
             answer.give(result);
         };
         // An error here is told by the closure's drop.
-        let _ = thread::Builder::new().name("endpoint".to_owned()).stack_size(stack).spawn(run);
+        thread::Builder::new().name("endpoint".to_owned()).stack_size(stack).spawn(run).ok()
     }
 
     /// Sends `call` and waits for its outcome, on this thread.

@@ -5,13 +5,14 @@
 //! from inside the drain. Everything is edge-triggered, so each room reads until nothing is left.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io,
     path::PathBuf,
     sync::{
         Arc,
         mpsc::{self, Receiver, Sender},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -92,6 +93,8 @@ pub(super) struct EventLoop<'a> {
     hooks: Hooks,
     endpoint: Endpoint,
     proxies: ProxySettings,
+    /// The threads of calls under way.
+    helpers: HashMap<Ticket, JoinHandle<()>>,
     answers: Receiver<Answer>,
     answered: Sender<Answer>,
     /// What happened and was not told to the engine yet.
@@ -142,6 +145,7 @@ impl<'a> EventLoop<'a> {
             hooks: Hooks::new(inherited, output, SaveMark::new(socket.place().save_mark())),
             endpoint,
             proxies,
+            helpers: HashMap::new(),
             answers,
             answered,
             events: VecDeque::new(),
@@ -227,15 +231,22 @@ impl<'a> EventLoop<'a> {
         match source {
             Source::Alarm => self.alarm.drain(),
             Source::Signals => self.take_signals(now),
-            Source::Waker => {
-                events.extend(self.answers.try_iter().map(|(ticket, outcome)| Event::Answer { ticket, outcome }));
-            }
+            Source::Waker => self.take_answers(),
             Source::ControlListener => self.control.accept(registry, now, &self.log, events),
             Source::RedirectListener(number) => self.redirect.accept(number, registry, now, &self.log),
             Source::Control(slot) => self.control.ready(slot, ready, registry, now, events),
             Source::Redirect(slot) => self.redirect.ready(slot, ready, now, events),
             Source::ChildStdin(slot) => self.hooks.feed(slot),
             Source::ChildStdout(slot) => self.hooks.read(slot, now, &self.log, events),
+        }
+    }
+
+    /// Takes what helpers brought, and lets each of them end, so that there are never more than calls under way.
+    fn take_answers(&mut self) {
+        for (ticket, outcome) in self.answers.try_iter() {
+            // One that broke down has said so in its answer.
+            let _ = self.helpers.remove(&ticket).map(JoinHandle::join);
+            self.events.push_back(Event::Answer { ticket, outcome });
         }
     }
 
@@ -292,11 +303,12 @@ impl<'a> EventLoop<'a> {
             Effect::Page { conn, page } => self.redirect.show(conn, &page, now, later),
             Effect::Call { ticket, call } => {
                 let (answered, waker) = (self.answered.clone(), self.waker.clone());
-                self.endpoint.send(call, move |outcome| {
+                let helper = self.endpoint.send(call, move |outcome| {
                     // Both fail only when the loop is gone, and nobody wants to know any more.
                     let _ = answered.send((ticket, outcome));
                     let _ = waker.wake();
                 });
+                self.helpers.extend(helper.map(|helper| (ticket, helper)));
             }
             Effect::Run { ticket, run } => self.hooks.run(ticket, run, registry, now, &self.log, later),
             Effect::Kill { ticket } => self.hooks.kill(ticket, now, &self.log, later),
