@@ -1,17 +1,19 @@
-//! Text and bytes that must not be shown: redacted wherever they are formatted, wiped when they are dropped.
+//! Text and bytes that must not be shown: redacted wherever they are formatted.
+//!
+//! Wiping them is not this type's business: copies of them are in the buffers of libraries too, so the program's
+//! allocator wipes all that is freed.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroize;
 
 /// A token, code, client secret or anything else that no log, error text or `Debug` output may show.
 ///
-/// `Display` and `Debug` print `***`. The memory is wiped on drop; copies are made only where `clone` is written.
+/// `Display` and `Debug` print `***`. Copies are made only where `clone` is written.
 #[derive(Clone, Default)]
-pub struct Secret<T: Zeroize = String>(T);
+pub struct Secret<T = String>(T);
 
-impl<T: Zeroize> Secret<T> {
+impl<T> Secret<T> {
     /// Takes ownership of `value`.
     pub fn new(value: T) -> Self {
         Self(value)
@@ -23,7 +25,7 @@ impl<T: Zeroize> Secret<T> {
     }
 }
 
-impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
+impl<T: AsRef<[u8]>> Secret<T> {
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().is_empty()
@@ -37,31 +39,25 @@ impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
     }
 }
 
-impl<T: Zeroize> Drop for Secret<T> {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl<T: Zeroize> fmt::Debug for Secret<T> {
+impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-impl<T: Zeroize> fmt::Display for Secret<T> {
+impl<T> fmt::Display for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-impl<T: Zeroize + AsRef<[u8]>> PartialEq for Secret<T> {
+impl<T: AsRef<[u8]>> PartialEq for Secret<T> {
     fn eq(&self, other: &Self) -> bool {
         self.eq_constant_time(other.0.as_ref())
     }
 }
 
-impl<T: Zeroize + AsRef<[u8]>> Eq for Secret<T> {}
+impl<T: AsRef<[u8]>> Eq for Secret<T> {}
 
 impl From<&str> for Secret {
     fn from(value: &str) -> Self {
