@@ -120,16 +120,16 @@ impl Client {
 
     /// Reads once. Blocks where nothing came and no time-out is set.
     pub fn receive(&mut self) -> Result<(), Failure> {
-        let length = self.received.len();
-        if length > MAX_LINE {
+        if self.received.len() > MAX_LINE {
             return Err(Failure::Unexpected);
         }
-        self.received.resize(length + CHUNK, 0);
-        let result = self.stream.read(self.received.get_mut(length..).unwrap_or_default());
-        self.received.truncate(length + result.as_ref().map_or(0, |count| *count));
-        match result {
+        let mut chunk = vec![0; CHUNK];
+        match self.stream.read(&mut chunk) {
             Ok(0) => Err(Failure::Closed),
-            Ok(_) => Ok(()),
+            Ok(count) => {
+                self.received.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                Ok(())
+            }
             Err(error) if again(&error) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Failure::Closed),
             Err(error) => Err(Failure::Connection(error)),

@@ -1,7 +1,7 @@
 //! `make bench`: what pizauth costs, measured on the release binary and on the engine as a library, as one table.
 //!
-//! Times are told as ratios of interleaved runs or as processor time, never as what a clock on the wall shows, so that
-//! a busy machine spoils little. `BENCH=show,engine` measures some of the subjects only. Exits with 1 where something
+//! Times are told as ratios of interleaved runs or as processor time, never as what a clock on the wall shows, and of
+//! many runs the fast ones count, so that a busy machine spoils little. `BENCH=show,engine` measures some of the subjects only. Exits with 1 where something
 //! could not be measured, and with `BENCH_STRICT=1` also where a goal is missed whose figure is the same in every run.
 
 #[path = "../support/mod.rs"]

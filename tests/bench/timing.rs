@@ -24,6 +24,11 @@ pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
+/// The value of a run that nothing disturbed: other work on the machine only ever adds to it.
+pub fn undisturbed(values: &[f64]) -> f64 {
+    quantile(values, 0.1)
+}
+
 /// The value that this share of all is below.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
