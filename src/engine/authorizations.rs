@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::Grant,
     oauth::{
-        Broken, Reply, authorization,
+        Broken, authorization,
         device::{self, PollFailure},
         token::{self, Asked, Failure, FailureKind, Tokens},
     },
@@ -98,21 +98,16 @@ impl Engine {
         self.stop_reminding(index);
     }
 
-    pub(super) fn on_exchange_answer(
-        &mut self,
-        index: usize,
-        ticket: Ticket,
-        Ending { outcome, sent, refresh_token: _ }: Ending,
-        now: Now,
-    ) {
+    pub(super) fn on_exchange_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
         let Browser::Exchanging(exchanging) = self.accounts[index].browser() else { return };
         if exchanging.attempt != Attempt::InFlight(ticket) {
             return;
         }
         let (redirect_uri, until) = (exchanging.request.redirect_uri.clone(), exchanging.until);
-        let again = outcome.as_ref().is_err_and(Broken::nothing_was_written) && now.time < until && self.is_running();
-        match self.read_tokens(index, Some(&redirect_uri), &outcome, now) {
-            Ok(tokens) => self.install_authorized(index, tokens, sent, now),
+        let unwritten = ending.outcome.as_ref().is_err_and(Broken::nothing_was_written);
+        let again = unwritten && now.time < until && self.is_running();
+        match self.read_tokens(index, Some(&redirect_uri), &ending, now) {
+            Ok(tokens) => self.install_authorized(index, tokens, ending.sent.at, now),
             Err(failure) if again => {
                 let Browser::Exchanging(mut exchanging) = self.enter_browser(index, Browser::Closed) else { return };
                 exchanging.attempt = Attempt::Due(now.time + EXCHANGE_RETRY.1);
@@ -240,13 +235,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_device_answer(&mut self, index: usize, ticket: Ticket, outcome: Result<Reply, Broken>, now: Now) {
+    pub(super) fn on_device_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
         if !matches!(self.accounts[index].device(), Device::Asking(attempt) if *attempt == Attempt::InFlight(ticket)) {
             return;
         }
-        let mask = self.mask(index);
+        let mask = self.mask(index, ending.sent.client_secret.as_ref());
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
-        let result = match &outcome {
+        let result = match &ending.outcome {
             Ok(reply) => device::read_answer(&asked, reply, now.wall),
             Err(broken) => Err(token::read_broken(&asked, broken)),
         };
@@ -335,20 +330,19 @@ impl Engine {
     }
 
     pub(super) fn on_poll_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
-        let Ending { outcome, sent, refresh_token: _ } = ending;
         let Device::Polling(polling) = self.accounts[index].device() else { return };
         if polling.attempt != Attempt::InFlight(ticket) {
             return;
         }
         let interval = polling.interval;
-        let mask = self.mask(index);
+        let mask = self.mask(index, ending.sent.client_secret.as_ref());
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
-        let result = match &outcome {
+        let result = match &ending.outcome {
             Ok(reply) => device::read_poll(&asked, reply, now.wall),
             Err(broken) => Err(PollFailure::Failed(token::read_broken(&asked, broken))),
         };
         let failure = match result {
-            Ok(tokens) => return self.install_authorized(index, tokens, sent, now),
+            Ok(tokens) => return self.install_authorized(index, tokens, ending.sent.at, now),
             Err(PollFailure::Pending) => {
                 return self.set_poll(index, Attempt::Due(now.time + interval), Duration::ZERO);
             }

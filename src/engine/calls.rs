@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     Engine,
-    account::{AccountId, Attempt, Browser, ClientSecret, Device, Renewal},
+    account::{Account, AccountId, Attempt, Browser, ClientSecret, Device, Renewal},
     clause::Clause,
     event::{ConnId, Effect, Level, Ticket},
     revocations::{Client, Revocation},
@@ -48,22 +48,25 @@ struct UnderWay {
     ticket: Ticket,
     purpose: Purpose,
     owner: Owner,
-    /// What a renewal was sent with.
-    refresh_token: Option<Secret>,
-    /// What it was sent with: a reload may have it asked for anew, while tokens may have to be revoked.
-    client_secret: Option<Secret>,
-    sent: Time,
+    sent: Sent,
     /// When it is given up; it may still answer later.
     until: Option<Time>,
+}
+
+/// What a request was sent with. By the time of its answer the account may have others.
+#[derive(Default)]
+pub(super) struct Sent {
+    /// When: a token in the answer has lived since then at the most.
+    pub(super) at: Time,
+    /// Of a renewal.
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) client_secret: Option<Secret>,
 }
 
 /// How a request ended.
 pub(super) struct Ending {
     pub(super) outcome: Result<Reply, Broken>,
-    /// When it was sent: a token in the answer has lived since then at the most.
-    pub(super) sent: Time,
-    /// What a renewal was sent with.
-    pub(super) refresh_token: Option<Secret>,
+    pub(super) sent: Sent,
 }
 
 /// Who is interested in the outcome.
@@ -137,7 +140,7 @@ impl Calls {
     /// Whether a request with this refresh token is still somewhere on its way, given up, abandoned or not. Without
     /// one, whether the account's own request is.
     fn is_renewing(&self, id: AccountId, refresh_token: Option<&Secret>) -> bool {
-        self.under_way.iter().any(|call| match (&call.refresh_token, refresh_token) {
+        self.under_way.iter().any(|call| match (&call.sent.refresh_token, refresh_token) {
             (Some(sent), Some(refresh_token)) => sent == refresh_token,
             (None, None) => matches!(call.purpose, Purpose::Renewal(owner, _) if owner == id),
             (Some(_), None) | (None, Some(_)) => false,
@@ -170,18 +173,9 @@ impl Engine {
             let Some(Queued { ticket, mut purpose }) = self.calls.queue.remove(position) else { return };
             self.complete(&mut purpose);
             let Some(call) = self.build_call(ticket, &purpose, now) else { continue };
-            let refresh_token = self.refresh_token_for(&purpose).cloned();
-            let index = purpose.account().and_then(|id| self.index_of(id));
-            let client_secret = index.and_then(|index| self.accounts[index].client_secret.known().cloned());
-            self.calls.under_way.push(UnderWay {
-                ticket,
-                purpose,
-                owner: Owner::Account,
-                refresh_token,
-                client_secret,
-                sent: now.time,
-                until: Some(now.time + CALL_LIMIT),
-            });
+            let sent = self.sent_with(&purpose, now);
+            let (owner, until) = (Owner::Account, Some(now.time + CALL_LIMIT));
+            self.calls.under_way.push(UnderWay { ticket, purpose, owner, sent, until });
             self.effects.push_back(Effect::Call { ticket, call });
         }
     }
@@ -191,9 +185,10 @@ impl Engine {
         let account = &self.accounts[index];
         self.calls.queue.retain(|call| call.purpose.account() != Some(account.id));
         for call in self.calls.under_way.iter_mut().filter(|call| call.purpose.account() == Some(account.id)) {
-            let mut client = Client::of(account);
-            client.client_secret = client.client_secret.or_else(|| call.client_secret.take());
-            call.owner = Owner::Abandoned(client);
+            if let Owner::Account = call.owner {
+                let client_secret = call.sent.client_secret.take();
+                call.owner = Owner::Abandoned(Client { client_secret, ..Client::of(account) });
+            }
         }
     }
 
@@ -205,7 +200,7 @@ impl Engine {
             queue.into_iter().partition(|call| call.purpose.needs_secret_of() == Some(id));
         self.calls.queue = rest;
         for call in failed {
-            let ending = Ending { outcome: Err(broken.clone()), sent: now.time, refresh_token: None };
+            let ending = Ending { outcome: Err(broken.clone()), sent: Sent::default() };
             self.conclude_call(call.ticket, call.purpose, ending, now);
         }
     }
@@ -232,14 +227,14 @@ impl Engine {
         {
             call.until = None;
             let abandoned = matches!(call.owner, Owner::Abandoned(_));
-            let (ticket, purpose, sent) = (call.ticket, call.purpose.clone(), call.sent);
+            let (ticket, purpose) = (call.ticket, call.purpose.clone());
             if let Purpose::Revocation(revocation) = &mut call.purpose {
                 revocation.conn = None;
             }
             if !abandoned {
                 let detail = Clause::NoAnswer { seconds: CALL_LIMIT.as_secs() }.to_string();
                 let outcome = Err(Broken { stage: Stage::Sent, detail });
-                self.conclude_call(ticket, purpose, Ending { outcome, sent, refresh_token: None }, now);
+                self.conclude_call(ticket, purpose, Ending { outcome, sent: Sent::default() }, now);
             }
         }
     }
@@ -250,7 +245,7 @@ impl Engine {
             return self.log(Level::Debug, format!("answer to request {} that nobody made", ticket.0));
         };
         let call = self.calls.under_way.swap_remove(position);
-        let ending = Ending { outcome, sent: call.sent, refresh_token: call.refresh_token };
+        let ending = Ending { outcome, sent: call.sent };
         match call.owner {
             Owner::Abandoned(client) => self.revoke_late_tokens(&call.purpose, client, &ending.outcome, now),
             Owner::Account if call.until.is_none() => self.on_late_answer(&call.purpose, ending, now),
@@ -266,7 +261,7 @@ impl Engine {
             (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ticket, ending, now),
             (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ticket, ending, now),
             (Purpose::DeviceAuthorization(_), Some(index)) => {
-                self.on_device_answer(index, ticket, ending.outcome, now);
+                self.on_device_answer(index, ticket, ending, now);
             }
             (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ticket, ending, now),
             (Purpose::Exchange(_) | Purpose::Renewal(..), None) => {}
@@ -290,8 +285,8 @@ impl Engine {
         };
         self.log(Level::Info, format!("{}: late answer to a token request", self.accounts[index].name()));
         match (wanted, purpose) {
-            (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, ending.sent, now),
-            (true, _) => self.install_authorized(index, tokens, ending.sent, now),
+            (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, ending.sent.at, now),
+            (true, _) => self.install_authorized(index, tokens, ending.sent.at, now),
             (false, _) if self.accounts[index].token.is_none() => self.revoke_tokens(client, tokens),
             // Some providers end a client's every grant with one of them, and so the newer one too.
             (false, _) => self.keep_rotated(index, &ending, now),
@@ -391,10 +386,15 @@ impl Engine {
         Some(token::request(&account.settings, account.client_secret.known(), grant))
     }
 
-    /// The refresh token that a renewal presents.
-    fn refresh_token_for(&self, purpose: &Purpose) -> Option<&Secret> {
-        let Purpose::Renewal(id, _) = purpose else { return None };
-        self.accounts[self.index_of(*id)?].refresh_token()
+    /// What a request is sent with now.
+    fn sent_with(&self, purpose: &Purpose, now: Now) -> Sent {
+        let account = purpose.account().and_then(|id| self.index_of(id)).map(|index| &self.accounts[index]);
+        let renewing = account.filter(|_| matches!(purpose, Purpose::Renewal(..)));
+        Sent {
+            at: now.time,
+            refresh_token: renewing.and_then(Account::refresh_token).cloned(),
+            client_secret: account.and_then(|account| account.client_secret.known()).cloned(),
+        }
     }
 
     /// Reads what a token endpoint answered for an account.
@@ -402,21 +402,21 @@ impl Engine {
         &self,
         index: usize,
         redirect_uri: Option<&str>,
-        outcome: &Result<Reply, Broken>,
+        ending: &Ending,
         now: Now,
     ) -> Result<Tokens, Failure> {
-        let mask = self.mask(index);
+        let mask = self.mask(index, ending.sent.client_secret.as_ref());
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri, mask: &mask };
-        match outcome {
+        match &ending.outcome {
             Ok(reply) => token::read_answer(&asked, reply, now.wall),
             Err(broken) => Err(token::read_broken(&asked, broken)),
         }
     }
 
-    /// Everything of an account that a message must not show.
-    pub(super) fn mask(&self, index: usize) -> Mask {
+    /// Everything of an account that a message must not show, and the client secret that was `sent`.
+    pub(super) fn mask(&self, index: usize, sent: Option<&Secret>) -> Mask {
         let account = &self.accounts[index];
-        let mut mask = token::mask(&account.settings, account.client_secret.known());
+        let mut mask = token::mask(&account.settings, sent.or(account.client_secret.known()));
         if let Some(token) = &account.token {
             mask.add(&token.access_token);
             token.refresh_token.iter().for_each(|token| mask.add(token));

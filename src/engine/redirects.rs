@@ -144,7 +144,7 @@ impl Engine {
         if let Some(code) = redirect.code {
             return self.exchange(index, code, page, now);
         }
-        let mask = self.mask(index);
+        let mask = self.mask(index, None);
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
         let Some(failure) = authorization::read_error(&asked, &redirect) else { return };
         self.fail_authorization(index, failure, now);

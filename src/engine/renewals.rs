@@ -159,8 +159,8 @@ impl Engine {
             return self.keep_rotated(index, &ending, now);
         }
         self.accounts[index].renewed_at = Some(now.time);
-        match self.read_tokens(index, None, &ending.outcome, now) {
-            Ok(tokens) => self.install_renewed(index, tokens, ending.sent, now),
+        match self.read_tokens(index, None, &ending, now) {
+            Ok(tokens) => self.install_renewed(index, tokens, ending.sent.at, now),
             Err(failure) => self.on_renewal_failure(index, failure, now),
         }
     }
@@ -325,10 +325,10 @@ impl Engine {
     /// its place, since the old one is often worth nothing any more.
     pub(super) fn keep_rotated(&mut self, index: usize, ending: &Ending, now: Now) {
         let held = self.accounts[index].refresh_token();
-        if held.is_none() || held != ending.refresh_token.as_ref() {
+        if held.is_none() || held != ending.sent.refresh_token.as_ref() {
             return;
         }
-        let came = match self.read_tokens(index, None, &ending.outcome, now) {
+        let came = match self.read_tokens(index, None, ending, now) {
             Ok(tokens) => tokens.refresh_token,
             Err(failure) => failure.refresh_token,
         };

@@ -260,15 +260,20 @@ fn what_comes_after_revoke_is_revoked_with_the_printed_secret() {
 
 #[test]
 fn what_comes_after_a_change_is_revoked_with_the_secret_printed_before() {
-    let mut sim = Sim::authorized_with_secret("s");
-    sim.refresh("work", None);
-    sim.reload(config(vec![Account { client_id: "another".to_owned(), ..command_account("work") }]), bound(1234));
-    sim.answer_call(200, &tokens(2, 3600));
-    for token in ["refresh-2", "access-2"] {
-        let ticket = sim.call();
-        assert_eq!(sim.field(ticket, "token").as_deref(), Some(token));
-        assert_eq!(sim.field(ticket, "client_secret").as_deref(), Some("s"), "{token}");
-        sim.answer(ticket, 200, "");
+    for revoked in [false, true] {
+        let mut sim = Sim::authorized_with_secret("s");
+        sim.refresh("work", None);
+        if revoked {
+            sim.request(Request::Revoke { account: "work".to_owned(), local: true });
+        }
+        sim.reload(config(vec![Account { client_id: "another".to_owned(), ..command_account("work") }]), bound(1234));
+        sim.answer_call(200, &tokens(2, 3600));
+        for token in ["refresh-2", "access-2"] {
+            let ticket = sim.call();
+            assert_eq!(sim.field(ticket, "token").as_deref(), Some(token));
+            assert_eq!(sim.field(ticket, "client_secret").as_deref(), Some("s"), "{token} {revoked}");
+            sim.answer(ticket, 200, "");
+        }
     }
 }
 
@@ -283,6 +288,17 @@ fn what_comes_after_two_reloads_is_revoked_with_the_secret_that_it_was_asked_wit
     let ticket = sim.call();
     assert_eq!(sim.field(ticket, "token").as_deref(), Some("refresh-2"));
     assert_eq!(sim.field(ticket, "client_secret").as_deref(), Some("s"));
+}
+
+#[test]
+fn a_secret_is_masked_though_a_reload_has_it_printed_anew() {
+    let mut sim = Sim::authorized_with_secret("s3cret");
+    sim.refresh("work", None);
+    sim.reload(config(vec![command_account("work")]), bound(1234));
+    sim.answer_call(400, r#"{"error":"invalid_client","error_description":"s3cret is wrong"}"#);
+    let error = sim.status("work").last_error.expect("an error");
+    assert!(error.message.contains("*** is wrong"), "{}", error.message);
+    assert!(sim.logs.iter().all(|(_, line)| !line.contains("s3cret")), "{:?}", sim.logs);
 }
 
 #[test]
