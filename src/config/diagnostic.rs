@@ -4,6 +4,7 @@ use std::{fmt, ops::Range};
 
 use super::{
     lex::{Token, TokenKind},
+    mistake::{Mistake, Position},
     options::{Kind, RENAMED, find_option},
 };
 
@@ -61,7 +62,7 @@ impl Diagnostic {
 pub(super) struct Fault {
     /// Byte offset of the place.
     pub offset: usize,
-    pub message: String,
+    pub mistake: Mistake,
     /// The bytes of the string or word at fault.
     at: Range<usize>,
     /// Whether those may be shown.
@@ -71,13 +72,13 @@ pub(super) struct Fault {
 
 impl Fault {
     /// A fault at these bytes, which are not shown.
-    pub fn new(at: &Range<usize>, message: impl Into<String>) -> Self {
-        Self { offset: at.start, message: message.into(), at: at.clone(), is_shown: false, has_line: true }
+    pub fn new(at: &Range<usize>, mistake: Mistake) -> Self {
+        Self { offset: at.start, mistake, at: at.clone(), is_shown: false, has_line: true }
     }
 
     /// A fault of the text as a whole.
-    pub fn of_text(message: &str) -> Self {
-        Self { has_line: false, ..Self::new(&(0..0), message) }
+    pub fn of_text(mistake: Mistake) -> Self {
+        Self { has_line: false, ..Self::new(&(0..0), mistake) }
     }
 
     /// Shows the bytes at fault where `may_be_shown`.
@@ -87,11 +88,11 @@ impl Fault {
 }
 
 /// Line and column of a byte offset into `text`, both from 1, the column in characters.
-pub(super) fn place(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn place(text: &str, offset: usize) -> Position {
     let before = text.get(..offset).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-    (before.matches('\n').count() + 1, column)
+    Position { line: before.matches('\n').count() + 1, column }
 }
 
 /// The text with all its tokens, comments included, in order.
@@ -103,9 +104,9 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Makes a fault readable.
     pub fn diagnose(&self, fault: Fault) -> Diagnostic {
-        let (line, column) = place(self.text, fault.offset);
+        let Position { line, column } = place(self.text, fault.offset);
         let source_line = fault.has_line.then(|| self.redacted_line(fault.offset, fault.is_shown.then_some(fault.at)));
-        Diagnostic { line, column, message: fault.message, source_line }
+        Diagnostic { line, column, message: fault.mistake.to_string(), source_line }
     }
 
     fn redacted_line(&self, offset: usize, shown: Option<Range<usize>>) -> String {

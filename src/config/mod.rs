@@ -6,6 +6,7 @@
 mod binding;
 mod diagnostic;
 mod lex;
+mod mistake;
 mod options;
 mod parse;
 mod rules;
@@ -169,7 +170,7 @@ pub fn parse(text: &str) -> Result<Config, Diagnostics> {
         faults.sort_by_key(|fault| fault.offset);
         faults.truncate(parse::MAX_FAULTS);
         if let Some(last) = faults.get_mut(parse::MAX_FAULTS - 1) {
-            last.message = "too many errors: the rest is not shown".to_owned();
+            last.mistake = mistake::Mistake::TooMany;
         }
         let source = diagnostic::Source { text, tokens: &tokens };
         Diagnostics(faults.into_iter().map(|fault| source.diagnose(fault)).collect())

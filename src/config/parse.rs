@@ -7,17 +7,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    diagnostic::{Fault, place, printable},
+    diagnostic::{Fault, place},
     lex::{Lexer, Token, TokenKind},
+    mistake::Mistake,
     options::{Draft, OptionRow, Placed, RENAMED, Scope, Value, find_option, option_names, similar_name},
     parse_time, rules,
 };
 
 /// Most faults that are reported: more than anybody reads, and a bound on the work for a hostile text.
 pub(super) const MAX_FAULTS: usize = 200;
-
-/// Longest part of an unknown name that a message repeats, in characters.
-const MAX_NAME: usize = 40;
 
 /// What a text says, before the rules are applied.
 #[derive(Default)]
@@ -83,7 +81,7 @@ impl<'a> Parser<'a> {
                 }
                 TokenKind::Word => self.statement(Scope::Global, &mut parsed.globals),
                 TokenKind::CloseBrace => {
-                    self.fault(token.start, "unexpected \"}\"");
+                    self.fault(token.start, Mistake::UnexpectedBrace);
                     self.next();
                 }
                 _ => self.skip_non_statement(Scope::Global),
@@ -129,16 +127,12 @@ impl<'a> Parser<'a> {
         }
         let name = self.unescape(token, true)?;
         if name.value.contains(char::is_control) {
-            self.fault(token.start, "an account's name must not contain control characters");
+            self.fault(token.start, Mistake::ControlInAccount);
             return None;
         }
         if let Some(&first) = self.account_places.get(&name.value) {
-            let message = format!(
-                "the account {} is given twice: first at {}",
-                printable(&super::quote(&name.value), 2 * MAX_NAME),
-                self.describe_place(first)
-            );
-            self.fault_at(token, message);
+            let first = place(self.text, first);
+            self.fault_at(token, Mistake::AccountTwice { account: name.value.clone(), first });
         } else {
             self.account_places.insert(name.value.clone(), token.start);
         }
@@ -154,11 +148,11 @@ impl<'a> Parser<'a> {
                     return;
                 }
                 TokenKind::End => {
-                    self.fault(keyword.start, "the closing \"}\" of this account is missing");
+                    self.fault(keyword.start, Mistake::NotClosed);
                     return;
                 }
                 TokenKind::Word if self.word(token) == "account" && self.peek_second().kind != TokenKind::Equals => {
-                    self.fault(token.start, "expected \"}\" before the next account");
+                    self.fault(token.start, Mistake::NextAccount);
                     return;
                 }
                 TokenKind::Word => self.statement(Scope::Account, draft),
@@ -191,7 +185,7 @@ impl<'a> Parser<'a> {
             // A word that is no name may be a piece of a secret, so it is not repeated.
             return Err(match known {
                 Some(_) => self.fail_expected("\"=\""),
-                None => self.fail(name.start, format!("expected {}", expected_names(scope))),
+                None => self.fail(name.start, Mistake::Expected { expected: expected_names(scope), found: None }),
             });
         }
         self.next();
@@ -215,21 +209,21 @@ impl<'a> Parser<'a> {
     ) -> Option<&'static OptionRow> {
         let word = self.word(name);
         let Some(row) = known else {
-            let message = unknown_option(word, scope);
-            self.fault_at(name, message);
+            self.fault_at(name, unknown_option(word, scope));
             return None;
         };
         if row.scope != scope && row.scope != Scope::Both {
-            let message = match scope {
-                Scope::Account => format!("{word} is a global option: it belongs outside the account blocks"),
-                Scope::Global | Scope::Both => format!("{word} is an account option: it belongs in an account block"),
+            let word = word.to_owned();
+            let mistake = match scope {
+                Scope::Account => Mistake::GlobalOption { name: word },
+                Scope::Global | Scope::Both => Mistake::AccountOption { name: word },
             };
-            self.fault_at(name, message);
+            self.fault_at(name, mistake);
             return None;
         }
         if let Some(&first) = draft.seen.get(row.name) {
-            let message = format!("{word} is given twice: first at {}", self.describe_place(first));
-            self.fault_at(name, message);
+            let first = place(self.text, first);
+            self.fault_at(name, Mistake::OptionTwice { name: word.to_owned(), first });
             return None;
         }
         draft.seen.insert(row.name, name.start);
@@ -287,7 +281,7 @@ impl<'a> Parser<'a> {
         let starts_anew = self.is_at_line_start() && self.is_statement_start();
         if starts_anew || matches!(next.kind, TokenKind::CloseBrace | TokenKind::End) {
             let end = self.previous().map_or(0, |token| token.end);
-            self.fault(end, "expected \";\"");
+            self.fault(end, Mistake::Expected { expected: "\";\"".to_owned(), found: None });
             return Ok(());
         }
         Err(self.fail_expected("\";\""))
@@ -300,8 +294,9 @@ impl<'a> Parser<'a> {
         if let Some(fault) = rules::check_value(row.kind, &value) {
             self.push(fault);
         } else if let Err(value) = row.set(draft, value) {
-            let message = format!("expected {}, found {}", row.kind.expected(), value.found());
-            self.push(Fault::new(&(first.start..first.end), message).shown_if(shown));
+            let (expected, found) = (row.kind.expected().to_owned(), Some(value.found().to_owned()));
+            let mistake = Mistake::Expected { expected, found };
+            self.push(Fault::new(&(first.start..first.end), mistake).shown_if(shown));
         }
     }
 
@@ -339,8 +334,7 @@ impl<'a> Parser<'a> {
             match characters.next() {
                 Some((_, escaped @ ('"' | '\\'))) => value.push(escaped),
                 _ => {
-                    let message = "only \\\" and \\\\ may follow a backslash in a string; a backslash itself is \\\\";
-                    let mut fault = Fault::new(&(token.start..token.end), message).shown_if(shown);
+                    let mut fault = Fault::new(&(token.start..token.end), Mistake::Backslash).shown_if(shown);
                     fault.offset = token.start + 1 + at;
                     self.push(fault);
                     return None;
@@ -379,16 +373,15 @@ impl<'a> Parser<'a> {
     /// Notes that something else than `expected` is next.
     fn fail_expected(&mut self, expected: &str) -> Failed {
         let next = self.peek();
-        let lost_quote = "the closing quote of this string seems to be missing";
         if let Some(previous) = self.previous().filter(|token| self.spans_lines(*token)) {
             self.cut(previous);
-            return self.fail(previous.start, lost_quote.to_owned());
+            return self.fail(previous.start, Mistake::QuoteMissing);
         }
         if next.kind == TokenKind::OpenText {
-            return self.fail(next.start, lost_quote.to_owned());
+            return self.fail(next.start, Mistake::QuoteMissing);
         }
-        let found = self.describe(next);
-        self.fail(next.start, format!("expected {expected}, found {found}"))
+        let found = Some(self.describe(next));
+        self.fail(next.start, Mistake::Expected { expected: expected.to_owned(), found })
     }
 
     fn describe(&self, token: Token) -> String {
@@ -409,23 +402,18 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn describe_place(&self, offset: usize) -> String {
-        let (line, column) = place(self.text, offset);
-        format!("line {line}, column {column}")
-    }
-
-    fn fail(&mut self, offset: usize, message: String) -> Failed {
-        self.fault(offset, &message);
+    fn fail(&mut self, offset: usize, mistake: Mistake) -> Failed {
+        self.fault(offset, mistake);
         Failed
     }
 
     /// Notes a fault whose string or word stays hidden.
-    fn fault(&mut self, offset: usize, message: &str) {
-        self.push(Fault::new(&(offset..offset), message));
+    fn fault(&mut self, offset: usize, mistake: Mistake) {
+        self.push(Fault::new(&(offset..offset), mistake));
     }
 
-    fn fault_at(&mut self, token: Token, message: String) {
-        self.push(Fault::new(&(token.start..token.end), message).shown_if(true));
+    fn fault_at(&mut self, token: Token, mistake: Mistake) {
+        self.push(Fault::new(&(token.start..token.end), mistake).shown_if(true));
     }
 
     fn push(&mut self, fault: Fault) {
@@ -547,14 +535,10 @@ fn expected_names(scope: Scope) -> String {
     format!("one of {}{end}", names.join(", "))
 }
 
-fn unknown_option(word: &str, scope: Scope) -> String {
-    let renamed = RENAMED.iter().find(|(old, _)| *old == word);
-    if let Some((old, new)) = renamed {
-        return format!("{old} has been renamed to {new}");
+fn unknown_option(word: &str, scope: Scope) -> Mistake {
+    if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == word) {
+        return Mistake::Renamed { old, new };
     }
-    let shown = printable(word, MAX_NAME);
-    match similar_name(word, scope) {
-        Some(name) => format!("unknown option \"{shown}\"; did you mean \"{name}\"?"),
-        None => format!("unknown option \"{shown}\"; expected {}", expected_names(scope)),
-    }
+    let (similar, expected) = (similar_name(word, scope), expected_names(scope));
+    Mistake::UnknownOption { name: word.to_owned(), similar, expected }
 }

@@ -5,10 +5,10 @@ use std::{ops::Range, path::PathBuf, time::Duration};
 
 use super::{
     Account, ClientAuth, ClientSecret, Config, Grant, Kind, Listen,
-    diagnostic::{Fault, printable},
+    diagnostic::Fault,
+    mistake::{Mistake, Warning},
     options::{Draft, Placed, Value},
     parse::Parsed,
-    quote,
 };
 use crate::{
     oauth::uri::{self, Uri},
@@ -70,37 +70,33 @@ const MICROSOFT_HOSTS: &[&str] = &[
 
 /// What is allowed but probably not meant, one line for each, with the account's name.
 pub fn warnings(config: &Config) -> Vec<String> {
-    config.accounts.iter().flat_map(account_warnings).collect()
+    config.accounts.iter().flat_map(account_warnings).map(|warning| warning.to_string()).collect()
 }
 
 /// What is wrong with a value of that kind as such.
 pub(super) fn check_value(kind: Kind, value: &Value) -> Option<Fault> {
-    let (at, message, is_shown) = match (kind, value) {
+    let (at, mistake, is_shown) = match (kind, value) {
         (Kind::Uri, Value::Text(text)) => {
             let fault = uri::parse(&text.value).err()?;
             // What stands before an @ may be a password.
-            (&text.at, format!("invalid URI: {fault}"), !text.value.contains('@'))
+            (&text.at, Mistake::Uri(fault), !text.value.contains('@'))
         }
         (Kind::Choice(choices), Value::Text(text)) if !choices.contains(&text.value.as_str()) => {
-            let choices: Vec<_> = choices.iter().map(|choice| quote(choice)).collect();
-            (&text.at, format!("expected one of {}", choices.join(", ")), true)
+            (&text.at, Mistake::NotAChoice(choices), true)
         }
         (Kind::Command | Kind::SecretCommand | Kind::File, Value::Text(text)) if text.value.contains('\0') => {
-            (&text.at, "a NUL character cannot stand here".to_owned(), false)
+            (&text.at, Mistake::Nul, false)
         }
         (Kind::File | Kind::SecretCommand, Value::Text(text)) if text.value.is_empty() => {
-            (&text.at, "this must not be empty".to_owned(), true)
+            (&text.at, Mistake::Empty, true)
         }
         (Kind::Time { least }, Value::Time(time)) if time.value < Duration::from_secs(least) => {
-            (&time.at, format!("this time must be at least {least}s"), true)
+            (&time.at, Mistake::TooShort { least }, true)
         }
-        (Kind::Listen, Value::Text(text)) => {
-            let message = listen_fault(&text.value)?;
-            (&text.at, message.to_owned(), true)
-        }
+        (Kind::Listen, Value::Text(text)) => (&text.at, listen_mistake(&text.value)?, true),
         _ => return None,
     };
-    Some(Fault::new(at, message).shown_if(is_shown))
+    Some(Fault::new(at, mistake).shown_if(is_shown))
 }
 
 /// Applies defaults and rules to what was read.
@@ -108,7 +104,7 @@ pub(super) fn build(parsed: Parsed) -> Result<Config, Vec<Fault>> {
     let Parsed { mut globals, accounts, mentions_account, faults, tokens: _ } = parsed;
     let mut rules = Rules { faults };
     if !mentions_account && rules.faults.is_empty() {
-        rules.faults.push(Fault::of_text("at least one account must be specified"));
+        rules.faults.push(Fault::of_text(Mistake::NoAccount));
     }
     rules.check_https_files(&globals);
     let mut listeners = Vec::new();
@@ -205,30 +201,27 @@ impl Rules {
         };
         for option in by_grant.into_iter().chain(["client_id", "token_uri"]) {
             if !draft.seen.contains_key(option) {
-                self.fault(&name.at, format!("{option} is missing in the account {}", shown_name(&name.value)));
+                self.fault(&name.at, Mistake::Missing { option, account: name.value.clone() });
             }
         }
         if let Some(client_id) = draft.client_id.as_ref().filter(|client_id| client_id.value.is_empty()) {
-            self.fault(&client_id.at, "client_id is empty: fill in what the provider gave you".to_owned());
+            self.fault(&client_id.at, Mistake::NoClientId);
         }
     }
 
     fn check_fields(&mut self, draft: &Draft) {
         for (name, _) in &draft.auth_uri_fields {
             if OWN_AUTH_URI_FIELDS.contains(&name.value.as_str()) {
-                self.fault(&name.at, format!("pizauth sets {} itself", quote(&name.value)));
+                self.fault(&name.at, Mistake::OwnField { name: name.value.clone() });
             }
         }
         let has_hint = draft.auth_uri_fields.iter().any(|(name, _)| name.value == "login_hint");
         if let Some(hint) = draft.login_hint.as_ref().filter(|_| has_hint) {
-            self.fault(
-                &hint.at,
-                "login_hint is in auth_uri_fields as well; remove this one, which is deprecated".to_owned(),
-            );
+            self.fault(&hint.at, Mistake::LoginHintTwice);
         }
         for (name, _) in &draft.token_uri_fields {
             if REFUSED_TOKEN_URI_FIELDS.contains(&name.value.as_str()) {
-                self.fault(&name.at, format!("{} must not stand in token_uri_fields", quote(&name.value)));
+                self.fault(&name.at, Mistake::RefusedField { name: name.value.clone() });
             }
         }
         for (name, value) in &draft.token_uri_headers {
@@ -236,7 +229,7 @@ impl Rules {
         }
         for host in &draft.git_hosts {
             if uri::split_authority(&host.value).is_err() {
-                self.fault(&host.at, "expected a host name, or HOST:PORT".to_owned());
+                self.fault(&host.at, Mistake::NotAHost);
             }
         }
     }
@@ -245,25 +238,23 @@ impl Rules {
         let is_token = !name.value.is_empty()
             && name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
         if !is_token {
-            self.faults.push(Fault::new(&name.at, "this is no name of a header field"));
+            self.faults.push(Fault::new(&name.at, Mistake::NotAHeader));
         } else if REFUSED_HEADERS.contains(&name.value.to_ascii_lowercase().as_str()) {
-            self.fault(&name.at, format!("{} must not stand in token_uri_headers", quote(&name.value)));
+            self.fault(&name.at, Mistake::RefusedHeader { name: name.value.clone() });
         }
         if !value.value.expose().bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            self.faults.push(Fault::new(&value.at, "a header field may hold printable ASCII characters only"));
+            self.faults.push(Fault::new(&value.at, Mistake::NotAHeaderValue));
         }
     }
 
     fn client_secret(&mut self, draft: &Draft, client_auth: ClientAuth) -> ClientSecret {
         let written = draft.client_secret.as_ref().filter(|secret| !secret.value.is_empty());
         if let (Some(_), Some(command)) = (written, &draft.client_secret_cmd) {
-            let message = "client_secret and client_secret_cmd must not stand in one account";
-            self.faults.push(Fault::new(&command.at, message));
+            self.faults.push(Fault::new(&command.at, Mistake::TwoSecrets));
         }
         let is_tried = written.is_some() || draft.seen.contains_key("client_secret_cmd");
         if let Some(option) = draft.client_auth.as_ref().filter(|_| client_auth == ClientAuth::Basic && !is_tried) {
-            let message = "client_auth \"basic\" needs a client_secret or a client_secret_cmd";
-            self.fault(&option.at, message.to_owned());
+            self.fault(&option.at, Mistake::NoSecret);
         }
         match (written, &draft.client_secret_cmd) {
             (Some(secret), _) => ClientSecret::Text(secret.value.clone()),
@@ -273,11 +264,11 @@ impl Rules {
     }
 
     fn check_https_files(&mut self, globals: &Draft) {
-        for (one, name, other) in
+        for (one, option, other) in
             [(&globals.https_cert, "https_cert", "https_key"), (&globals.https_key, "https_key", "https_cert")]
         {
             if let Some(file) = one.as_ref().filter(|_| !globals.seen.contains_key(other)) {
-                self.fault(&file.at, format!("{name} needs {other}"));
+                self.fault(&file.at, Mistake::Needs { option, other });
             }
         }
     }
@@ -292,9 +283,7 @@ impl Rules {
         if let (Some(http), Some(https)) = (&http, &https) {
             if let Some(account) = accounts.iter().find(in_browser) {
                 let at = if http.start > https.start { http } else { https };
-                let name = shown_name(&account.name);
-                let message = format!("http_listen and https_listen are both none, but the account {name} needs one");
-                self.fault(at, message);
+                self.fault(at, Mistake::BothListenersOff { account: account.name.clone() });
             }
             return;
         }
@@ -302,22 +291,21 @@ impl Rules {
             globals.https_listen.is_some() || account.redirect().is_some_and(|target| target.is_https)
         };
         for (account, redirect) in accounts.iter().zip(redirects).filter(|(account, _)| in_browser(account)) {
-            let name = shown_name(&account.name);
+            let name = account.name.clone();
             if let Some(off) = http.as_ref().filter(|_| account.needs_http()) {
                 let at = redirect.as_ref().unwrap_or(off);
-                self.fault(at, format!("the account {name} has an http redirect_uri, but http_listen is none"));
+                self.fault(at, Mistake::ListenerOff { account: name, scheme: "http" });
             } else if let Some(off) = https.as_ref().filter(|_| account.needs_https()) {
                 let at = redirect.as_ref().unwrap_or(off);
-                self.fault(at, format!("the account {name} has an https redirect_uri, but https_listen is none"));
+                self.fault(at, Mistake::ListenerOff { account: name, scheme: "https" });
             } else if let Some(off) = http.as_ref().filter(|_| !https_runs(account)) {
-                let message = format!("the account {name} has no listener: http_listen is none, https_listen not set");
-                self.fault(off, message);
+                self.fault(off, Mistake::NoListener { account: name });
             }
         }
     }
 
-    fn fault(&mut self, at: &Range<usize>, message: String) {
-        self.faults.push(Fault::new(at, message).shown_if(true));
+    fn fault(&mut self, at: &Range<usize>, mistake: Mistake) {
+        self.faults.push(Fault::new(at, mistake).shown_if(true));
     }
 }
 
@@ -326,19 +314,15 @@ fn time(said: &[&Option<Placed<Duration>>], default: Duration) -> Duration {
     said.iter().find_map(|said| said.as_ref()).map_or(default, |said| said.value)
 }
 
-fn shown_name(name: &str) -> String {
-    printable(&quote(name), 80)
-}
-
-fn listen_fault(text: &str) -> Option<&'static str> {
+fn listen_mistake(text: &str) -> Option<Mistake> {
     match uri::split_authority(text) {
         Ok((_, Some(_))) => None,
-        Ok((_, None)) => Some("the port is missing: expected HOST:PORT, such as \"127.0.0.1:0\""),
-        Err(_) => Some("expected HOST:PORT, such as \"127.0.0.1:0\", \"localhost:8080\" or \"[::1]:0\""),
+        Ok((_, None)) => Some(Mistake::NoPort),
+        Err(_) => Some(Mistake::NotAnAddress),
     }
 }
 
-fn account_warnings(account: &Account) -> Vec<String> {
+fn account_warnings(account: &Account) -> Vec<Warning> {
     let uris = [
         ("auth_uri", account.auth_uri.as_deref()),
         ("device_auth_uri", account.device_auth_uri.as_deref()),
@@ -347,19 +331,17 @@ fn account_warnings(account: &Account) -> Vec<String> {
     ];
     let parsed: Vec<(&str, Uri<'_>)> =
         uris.into_iter().filter_map(|(option, text)| Some((option, uri::parse(text?).ok()?))).collect();
-    let name = shown_name(&account.name);
+    let name = || account.name.clone();
     let plain = parsed
         .iter()
         .filter(|(_, uri)| !uri.is_https() && !uri.is_loopback_host())
-        .map(|(option, _)| format!("account {name}: {option} is plain http: tokens can be read on the way"));
+        .map(|(option, _)| Warning::PlainHttp { account: name(), option });
     let mut warnings: Vec<_> = plain.collect();
     let is_microsoft = |host: &str| MICROSOFT_HOSTS.iter().any(|known| host.eq_ignore_ascii_case(known));
     let asks_offline = account.scopes.iter().flat_map(|scope| scope.split(' ')).any(|scope| scope == "offline_access");
     let has_user = account.grant != Grant::ClientCredentials;
     if has_user && !asks_offline && parsed.iter().any(|(_, uri)| is_microsoft(uri.host)) {
-        warnings.push(format!(
-            "account {name}: scopes lack \"offline_access\", without which Microsoft gives no refresh token"
-        ));
+        warnings.push(Warning::NoOfflineAccess { account: name() });
     }
     warnings
 }
