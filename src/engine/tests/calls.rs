@@ -3,9 +3,10 @@
 use super::sim::{Sim, account, bound, command_account, config, secs, tokens};
 use crate::{
     config::Account,
-    engine::{ChildEnd, Event, Hook, account::ClientSecret},
+    engine::{ChildEnd, Event, Hook, Page, account::ClientSecret},
     oauth::Stage,
     proto::{Reason, Request},
+    secret::Secret,
 };
 
 fn many(count: usize) -> Sim {
@@ -174,6 +175,30 @@ fn a_request_waits_for_its_client_secret() {
     sim.refresh("work", None);
     let ticket = sim.call();
     assert_eq!(sim.field(ticket, "client_secret").as_deref(), Some("hunter2"), "kept in memory");
+}
+
+#[test]
+fn what_waits_for_its_client_secret_goes_with_its_account() {
+    for (name, end) in [
+        ("revoke", (|sim: &mut Sim| _ = sim.revoke("work")) as fn(&mut Sim)),
+        ("a change", |sim: &mut Sim| {
+            let account = Account { client_id: "another".to_owned(), ..command_account("work") };
+            sim.reload(config(vec![account]), bound(1234));
+        }),
+        ("removal", |sim: &mut Sim| _ = sim.reload(config(Vec::new()), bound(1234))),
+        ("shutdown", |sim: &mut Sim| sim.event(Event::Shutdown)),
+    ] {
+        let mut sim = Sim::new(vec![command_account("work")]);
+        sim.auth("work", None);
+        sim.allow("work");
+        end(&mut sim);
+        let outcomes = sim.pages.iter().filter(|(_, page)| matches!(page, Page::Outcome(outcome) if !outcome.success));
+        assert_eq!(outcomes.count(), 1, "{name}: the browser is told");
+        for hook in sim.running(Hook::ClientSecret) {
+            sim.end(hook, ChildEnd::Exited { status: 0, stdout: Secret::new(b"secret".to_vec()) });
+        }
+        assert_eq!(sim.called, 0, "{name}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The device grant, from the question for a user code to its end.
 
-use super::sim::{Sim, account, config, device_account, secs, tokens};
+use super::sim::{Sim, account, bound, config, device_account, secs, tokens};
 use crate::{
+    config::Account,
     engine::Hook,
     oauth::Stage,
     proto::{AccountState, Notice, Reason},
@@ -117,6 +118,28 @@ fn a_provider_that_finds_a_loop_is_left_alone_for_10_minutes() {
     assert!(sim.calls.is_empty(), "no question");
     sim.sleep(secs(1));
     assert_eq!(sim.purposes(), ["device"]);
+}
+
+#[test]
+fn a_poll_under_way_goes_on_through_a_reload_and_is_revoked_after_a_change() {
+    let changed = || Account { client_id: "another".to_owned(), ..device_account("work") };
+    for (name, account, waits, purposes) in [
+        ("the same account", Some(device_account("work")), true, &[][..]),
+        ("a changed one", Some(changed()), false, &["revoke"]),
+        ("a removed one", None, false, &["revoke"]),
+    ] {
+        let (mut sim, conn) = asked();
+        sim.sleep(secs(5));
+        sim.reload(config(account.into_iter().collect()), bound(1234));
+        assert_eq!(sim.is_waiting(conn), waits, "{name}");
+        sim.answer_call(200, &tokens(1, 3600));
+        assert_eq!(sim.purposes(), purposes, "{name}");
+        if waits {
+            assert!(sim.done(conn).is_empty(), "{name}");
+            let show = sim.show("work");
+            assert_eq!(sim.token(show), "access-1", "{name}");
+        }
+    }
 }
 
 #[test]
