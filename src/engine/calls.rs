@@ -273,7 +273,7 @@ impl Engine {
     fn on_late_answer(&mut self, purpose: &Purpose, ending: Ending, now: Now) {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let client = Client::of(&self.accounts[index]);
-        let Some(tokens) = tokens_of(&client.settings, purpose, &ending.outcome, now) else {
+        let Some(Ok(tokens)) = read_late(&client.settings, purpose, &ending.outcome, now) else {
             return self.keep_rotated(index, &ending, now);
         };
         let account = &self.accounts[index];
@@ -440,16 +440,16 @@ impl Engine {
     }
 }
 
-/// The tokens in an answer whose owner is gone.
-pub(super) fn tokens_of(
+/// Reads an answer that its owner does not wait for any more, where it can hold tokens.
+pub(super) fn read_late(
     settings: &config::Account,
     purpose: &Purpose,
     outcome: &Result<Reply, Broken>,
     now: Now,
-) -> Option<Tokens> {
+) -> Option<Result<Tokens, Failure>> {
     let reply = outcome.as_ref().ok().filter(|_| purpose.brings_tokens())?;
     let asked = Asked { account: settings, redirect_uri: None, mask: &Mask::default() };
-    token::read_answer(&asked, reply, now.wall).ok()
+    Some(token::read_answer(&asked, reply, now.wall))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{
     Engine,
     account::{Account, AccountId},
-    calls::{Purpose, tokens_of},
+    calls::{Purpose, read_late},
     clause::Clause,
     event::{ConnId, Level},
     message::Message,
@@ -57,8 +57,10 @@ impl Engine {
         outcome: &Result<Reply, Broken>,
         now: Now,
     ) {
-        if let Some(tokens) = tokens_of(&client.settings, purpose, outcome, now) {
-            self.revoke_tokens(client, tokens);
+        match read_late(&client.settings, purpose, outcome, now) {
+            Some(Ok(tokens)) => self.revoke_tokens(client, tokens),
+            Some(Err(failure)) => _ = self.revoke_at_provider(client, failure.refresh_token, None, None),
+            None => {}
         }
     }
 

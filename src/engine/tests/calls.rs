@@ -316,6 +316,16 @@ fn what_comes_after_two_reloads_is_revoked_with_the_secret_that_it_was_asked_wit
 }
 
 #[test]
+fn a_refresh_token_with_an_unusable_access_token_is_revoked_too() {
+    let mut sim = Sim::authorized();
+    sim.refresh("work", None);
+    sim.request(Request::Revoke { account: "work".to_owned(), local: true });
+    sim.answer_call(200, r#"{"access_token":"a b","refresh_token":"refresh-2"}"#);
+    assert_eq!(sim.purposes(), ["revoke"]);
+    assert_eq!(sim.field(sim.call(), "token").as_deref(), Some("refresh-2"));
+}
+
+#[test]
 fn a_secret_is_masked_though_a_reload_has_it_printed_anew() {
     let mut sim = Sim::authorized_with_secret("s3cret");
     sim.refresh("work", None);
