@@ -106,8 +106,24 @@ impl Client {
         Ok(())
     }
 
+    /// Sends a request and returns its answer, a failed one too. `on_notice` gets what is told meanwhile.
+    pub fn exchange(
+        &mut self,
+        request: &Request,
+        deadline: Deadline,
+        mut on_notice: impl FnMut(Notice),
+    ) -> Result<Response, Failure> {
+        self.send(request, deadline)?;
+        loop {
+            match self.line(deadline)? {
+                Line::Notice(notice) => on_notice(notice),
+                Line::Response(response) => return Ok(response),
+            }
+        }
+    }
+
     /// The next line from the server.
-    pub fn line(&mut self, deadline: Deadline) -> Result<Line, Failure> {
+    fn line(&mut self, deadline: Deadline) -> Result<Line, Failure> {
         loop {
             if let Some(line) = self.received_line()? {
                 return Ok(line);
@@ -174,16 +190,9 @@ impl AsFd for Client {
 
 /// Sends one request and returns its answer, with a failed one as the failure that it is. `on_notice` gets what is
 /// told meanwhile.
-pub fn ask(request: &Request, limit: Duration, mut on_notice: impl FnMut(Notice)) -> Result<Response, Failure> {
+pub fn ask(request: &Request, limit: Duration, on_notice: impl FnMut(Notice)) -> Result<Response, Failure> {
     let deadline = Deadline::after(limit);
-    let mut client = Client::connect()?;
-    client.send(request, deadline)?;
-    loop {
-        match client.line(deadline)? {
-            Line::Notice(notice) => on_notice(notice),
-            Line::Response(response) => return judge(response),
-        }
-    }
+    judge(Client::connect()?.exchange(request, deadline, on_notice)?)
 }
 
 /// Turns a failed answer into the failure that it is.

@@ -11,7 +11,7 @@ use super::{
     output,
 };
 use crate::{
-    proto::{Info, Line, Request, Response},
+    proto::{Info, Request, Response},
     server::paths,
     sys::place::Environment,
 };
@@ -66,20 +66,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn ask_on(mut client: Client) -> Result<Info, Failure> {
-    let deadline = Deadline::after(LIMIT);
-    client.send(&Request::Info, deadline)?;
-    loop {
-        match client.line(deadline)? {
-            Line::Notice(_) => {}
-            Line::Response(response) => match judge(response)? {
-                Response::Info(info) => return Ok(info),
-                Response::Done { .. }
-                | Response::Failed { .. }
-                | Response::Token(_)
-                | Response::Status(_)
-                | Response::Dump { .. } => return Err(Failure::Unexpected),
-            },
-        }
+    match judge(client.exchange(&Request::Info, Deadline::after(LIMIT), |_| {})?)? {
+        Response::Info(info) => Ok(info),
+        Response::Done { .. } | Response::Failed { .. } | Response::Token(_) => Err(Failure::Unexpected),
+        Response::Status(_) | Response::Dump { .. } => Err(Failure::Unexpected),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     output,
 };
 use crate::{
-    proto::{Line, Notice, Request, Response},
+    proto::{Notice, Request, Response},
     secret::Secret,
 };
 
@@ -67,13 +67,7 @@ pub fn shutdown(_: &Arguments) -> Result<(), Failure> {
         other => other,
     };
     let mut client = Client::connect()?;
-    client.send(&Request::Shutdown, deadline).map_err(late)?;
-    let response = loop {
-        match client.line(deadline).map_err(late)? {
-            Line::Notice(notice) => tell_notice(notice),
-            Line::Response(response) => break response,
-        }
-    };
+    let response = client.exchange(&Request::Shutdown, deadline, tell_notice).map_err(late)?;
     let result = judge(response).and_then(output::finish);
     client.wait_for_end(deadline).map_err(late)?;
     result
