@@ -55,7 +55,7 @@ fn a_server_that_was_stopped_shows_no_token_that_died_meanwhile() {
     let pace = Pace::at_rest(&server.socket(), "steady");
     provider.change(|settings| settings.expires_in = Some(4));
     server.authorize("work");
-    let old = server.token("work");
+    let old = provider.last_access_token();
 
     server.signal("STOP");
     let mut clients: Vec<Control> = (0..20).map(|_| Control::connect(&server.socket())).collect();

@@ -55,7 +55,7 @@ fn without_threads_and_children_everything_waits_and_nothing_is_lost() {
     let mut page = http::browse(&url("new")).expect("a page");
     page.read_until("processing authentication");
     log_has("no thread could be started");
-    let (status, said) = run(&["refresh", "-w", "10s", "work"]);
+    let (status, said) = run(&["refresh", "-w", "3s", "work"]);
     assert_eq!(status, 4, "{said}");
     assert!(said.contains("no thread could be started"), "{said}");
     assert_eq!(run(&["revoke", "gone"]).0, 0);

@@ -145,6 +145,7 @@ mod tests {
             ("beyond all numbers", r#"{"access_token":"at","expires_in":1e999}"#, tokens(Some(3_153_600_000))),
             ("expires instead", r#"{"access_token":"at","expires":"3600"}"#, hour()),
             ("expires as a point in time", r#"{"access_token":"at","expires":1767229200}"#, hour()),
+            ("expires long ago", r#"{"access_token":"at","expires":1000000000}"#, tokens(None)),
             ("expires in the past", r#"{"access_token":"at","expires":1767225599}"#, tokens(None)),
             ("expires_in before expires", r#"{"access_token":"at","expires_in":3600,"expires":1}"#, hour()),
             (

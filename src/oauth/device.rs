@@ -232,6 +232,7 @@ mod tests {
             ("a blank", "/login", "/ login"),
             ("a direction mark", "/login", "/\u{202e}login"),
             ("no host", "https://github.com", "https://"),
+            ("a long URI", "/login", &"/l".repeat(1024)),
             ("no URI", "verification_uri", "x"),
             ("a line break in the code", "WDJB", "WDJB\\n"),
             ("an escape sequence in the code", "WDJB", "\\u001b[2J"),

@@ -117,10 +117,20 @@ mod tests {
             ("not declared", "text/plain", "access_token=at", true),
             ("declared as a page", "text/html", "access_token=at", false),
             ("not a form", "text/plain", "please log in: access_token=at", false),
+            ("something else", "text/plain", "access_token=at&x={y}", false),
         ] {
             let reply = Reply { content_type: Some(content_type.to_owned()), ..reply(200, body) };
             let read = Fields::from_reply(&reply).is_some_and(|fields| fields.text("access_token").is_some());
             assert_eq!(read, want, "{name}");
+        }
+        assert!(Fields::from_reply(&Reply { content_type: None, ..reply(200, "forbidden") }).is_none(), "a word");
+    }
+
+    #[test]
+    fn words_are_no_numbers() {
+        for (name, value, want) in [("digits", "60", Some(60)), ("infinity", "inf", None), ("no number", "nan", None)] {
+            let fields = Fields::from_json(format!(r#"{{"x":"{value}"}}"#).as_bytes()).unwrap();
+            assert_eq!(fields.seconds("x"), want.map(Duration::from_secs), "{name}");
         }
     }
 }

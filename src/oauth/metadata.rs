@@ -430,6 +430,14 @@ mod tests {
             let block = account_block("x", &good(from, to).unwrap());
             assert!(block.contains(want), "{name}: {block}");
         }
+        for (name, from, to, unwanted) in [
+            ("iss not announced", "true", "false", "\n    issuer ="),
+            ("without redirects", "authorization_endpoint", "x", "\n    issuer ="),
+            ("the usual port", "https://a.example/x/token", "https://a.example:443/", "another origin"),
+        ] {
+            let block = account_block("x", &good(from, to).unwrap());
+            assert!(!block.contains(unwanted), "{name}: {block}");
+        }
         let public = account_block("x", &good("client_secret_post", "none").unwrap());
         assert!(!public.contains("client_auth"), "{public}");
     }
