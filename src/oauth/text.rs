@@ -155,11 +155,16 @@ mod tests {
             ("nul and del", "a\0b\u{7f}c", "abc"),
             ("only controls", "\r\n\u{1b}", ""),
             ("blanks around", "  a  ", "a"),
+            ("a blank before a line break", "a \nb", "a b"),
             ("other scripts", "\u{65e5}\u{672c} \u{e9}", "\u{65e5}\u{672c} \u{e9}"),
         ] {
             let got = clean(text, &Mask::default());
             assert_eq!(got, want, "{name}");
             assert!(is_plain(&got), "{name}");
+        }
+        for (name, text) in [("a line break", "a\nb"), ("an escape sequence", "\u{1b}[2J"), ("direction", "a\u{202e}b")]
+        {
+            assert!(!is_plain(text), "{name}");
         }
     }
 
@@ -181,7 +186,9 @@ mod tests {
             ("as JSON", &["a\"b\\c"], r#"{"t":"a\"b\\c"}"#, r#"{"t":"***"}"#),
             ("divided by a control character", &["s3cret"], "s3\u{1b}cret", "***"),
             ("one begins the other", &["abc", "abcdef"], "abcdef abc", "*** ***"),
+            ("the longer one first", &["abcdef", "abc"], "abcdef abc", "*** ***"),
             ("one within the other", &["cde", "abcdef"], "abcdef", "***"),
+            ("capitals with escapes in lower case", &["A/B+C"], "got A%2fB%2bC", "got ***"),
             ("at the cap", &["s3cret"], "s3cret", "***"),
             ("empty and tiny ones spoil nothing", &["", "a"], "a banana", "a banana"),
         ] {

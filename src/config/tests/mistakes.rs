@@ -222,6 +222,15 @@ fn all_errors_are_found_and_none_twice() {
 }
 
 #[test]
+fn beyond_two_hundred_errors_the_rest_is_not_shown() {
+    let text: String = (0..100).map(|number| format!("account \"a{number}\" {{}}\n")).collect();
+    let Err(Diagnostics(found)) = parse(&text) else { panic!("accounts without options") };
+    let ends: Vec<bool> = found.iter().map(|one| one.message.starts_with("too many errors")).collect();
+    assert_eq!(ends.len(), 200);
+    assert!(ends[199] && !ends[198], "{:?}", found[199]);
+}
+
+#[test]
 fn a_hostile_text_costs_little() {
     for (name, text) in [
         ("statements", "x=y;\n".repeat(200_000)),
@@ -283,6 +292,7 @@ fn a_mutated_text_never_panics_nor_shows_a_secret() {
 fn a_source_line_shows_only_what_is_no_secret() {
     for (name, text, want) in [
         ("the name at fault", with("scope = [\"a\"];"), "scope = [\"***\"];"),
+        ("a renamed option", with("auth_error_cmd = \"a\";"), "auth_error_cmd = \"***\";"),
         ("the string at fault", with("user = \"a\"; issuer = \"b\";"), "user = \"***\"; issuer = \"b\";"),
         ("a string in a list", with("git_hosts = [\"a\", \"/b\"];"), "git_hosts = [\"***\", \"/b\"];"),
         ("an unknown option's value", with("client_sekret = \"a\";"), "client_sekret = \"***\";"),
