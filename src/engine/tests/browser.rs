@@ -92,6 +92,17 @@ fn a_repeat_joins_the_exchange_and_later_gets_its_outcome() {
 }
 
 #[test]
+fn another_state_joins_no_exchange() {
+    let mut sim = Sim::new(vec![account("work")]);
+    sim.auth("work", None);
+    sim.allow("work");
+    let stranger = sim.browse("/?code=c&state=AAAA");
+    assert_eq!(status_of(&sim, stranger), Some(404));
+    sim.answer_call(200, &tokens(1, 3600));
+    assert_eq!(outcome_of(&sim, stranger), None);
+}
+
+#[test]
 fn a_bounded_number_of_outcomes_is_kept() {
     let mut sim = Sim::new(vec![account("work")]);
     let mut targets = Vec::new();

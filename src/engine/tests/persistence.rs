@@ -472,3 +472,20 @@ fn token_state_without_commands_is_nobodys_business() {
     sim.event(Event::Shutdown);
     assert_eq!(sim.exit, Some(crate::engine::ExitReason::Asked));
 }
+
+#[test]
+fn a_saved_token_that_cannot_be_renewed_comes_back_while_it_lives() {
+    let mut sim = Sim::new(vec![account("work")]);
+    sim.authorize("work", r#"{"access_token":"alone","expires_in":3600}"#);
+    let dump = sim.dump();
+    for (name, later, want) in [("alive", 3599, Some("alone")), ("just dead", 3600, None)] {
+        let now = Now { time: sim.now.time + secs(later), wall: sim.now.wall + secs(later) };
+        let mut next = Sim::start_at(config(vec![account("work")]), now);
+        next.restore(&dump);
+        let show = next.show("work");
+        match want {
+            Some(token) => assert_eq!(next.token(show), token, "{name}"),
+            None => assert_eq!(next.reason(show), Reason::Authorize, "{name}"),
+        }
+    }
+}

@@ -206,3 +206,14 @@ fn reminders_follow_their_command() {
     sim.sleep(secs(5000));
     assert_eq!(sim.starts(Hook::AuthNotify), 2);
 }
+
+#[test]
+fn the_pause_after_a_failure_outlasts_a_reload() {
+    let mut sim = Sim::authorized();
+    sim.refresh("work", None);
+    sim.answer_call(503, "");
+    let (before, _) = sim.engine.poll_timeout().unwrap();
+    sim.reload(config(vec![account("work")]), bound(1234));
+    assert!(sim.calls.is_empty());
+    assert_eq!(sim.engine.poll_timeout(), Some((before, "refresh")));
+}

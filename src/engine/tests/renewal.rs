@@ -297,6 +297,26 @@ fn a_retry_after_holds_for_every_account_of_the_endpoint() {
 }
 
 #[test]
+fn pauses_of_two_endpoints_are_kept_apart() {
+    let elsewhere = Account { token_uri: "https://b.example/token".to_owned(), ..account("b") };
+    let mut sim = Sim::new(vec![account("a"), elsewhere]);
+    for (name, number, pause) in [("a", 1, "600"), ("b", 2, "60")] {
+        sim.authorize(name, &tokens(number, 3600));
+        sim.refresh(name, None);
+        sim.answer_unavailable(Some(pause));
+    }
+    let reason = |sim: &mut Sim, name| {
+        let conn = sim.refresh(name, None);
+        sim.reason(conn)
+    };
+    assert_eq!((reason(&mut sim, "a"), reason(&mut sim, "b")), (Reason::Temporary, Reason::Temporary));
+    sim.now.time = sim.now.time + secs(61);
+    let free = sim.refresh("b", None);
+    assert!(sim.done(free).is_empty(), "its own pause is over");
+    assert_eq!(reason(&mut sim, "a"), Reason::Temporary);
+}
+
+#[test]
 fn a_retry_after_reaches_who_waits_for_its_turn() {
     let accounts: Vec<_> = (0..40).map(|number| account(&format!("a{number:02}"))).collect();
     let mut sim = Sim::new(accounts);
