@@ -2,9 +2,10 @@
 
 use super::sim::{Sim, account, config, device_account, secs, tokens, userless_account};
 use crate::{
+    config::Account,
     engine::{Event, Hook, Level},
     oauth::Stage,
-    proto::{Notice, Reason, Request, Response},
+    proto::{AccountState, Notice, Reason, Request, Response, Show},
 };
 
 #[test]
@@ -387,4 +388,41 @@ fn a_failed_authorization_does_not_end_the_wait_for_a_refresh() {
     assert!(sim.is_waiting(conn));
     sim.answer_call(200, &tokens(2, 3600));
     assert_eq!(sim.token(conn), "access-2");
+}
+
+#[test]
+fn git_gets_a_token_for_the_accounts_hosts_only() {
+    let hosts = vec!["git.example".to_owned()];
+    let mut sim = Sim::authorized_with(config(vec![Account { git_hosts: hosts, ..account("work") }]));
+    for (host, is_served) in [("git.example", true), ("evil.example", false)] {
+        let account = "work".to_owned();
+        let git_host = Some(host.to_owned());
+        let conn = sim.request(Request::Show(Show { account, wait: None, min_life: None, urls: true, git_host }));
+        match is_served {
+            true => assert_eq!(sim.token(conn), "access-1"),
+            false => assert_eq!(sim.reason(conn), Reason::Error),
+        }
+    }
+}
+
+#[test]
+fn the_scope_is_the_requested_one_where_none_is_sent() {
+    for (scopes, want) in [(vec!["a".to_owned(), "b".to_owned()], Some("a b")), (vec![], None)] {
+        let mut sim = Sim::new(vec![Account { scopes, ..account("work") }]);
+        sim.authorize("work", r#"{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600}"#);
+        let conn = sim.show("work");
+        let Response::Token(token) = &sim.responses[&conn] else { panic!("no token") };
+        assert_eq!(token.scope.as_deref(), want);
+        assert_eq!(sim.status("work").scope.as_deref(), want);
+    }
+}
+
+#[test]
+fn an_expired_token_is_told_though_an_authorization_is_open() {
+    let mut sim = Sim::authorized();
+    sim.refresh("work", None);
+    sim.answer_call(503, "");
+    sim.now.time = sim.now.time + secs(3600);
+    sim.auth("work", None);
+    assert_eq!(sim.status("work").state, AccountState::Expired);
 }
