@@ -5,9 +5,9 @@
 #
 # TARGET is a Rust target, and all four without any. The standard library is built from source by Debian's rustc-web,
 # and zig stands in for each system's C compiler, linker and C library. `check` is for types, and for clippy where it is
-# there; tests are looked at for the first TARGET only, since they hardly differ. `link` builds the release executables,
-# says how big they are, and looks at what file(1) thinks of them; `link-fast` does the same without optimisation, which
-# shows as well that nothing is missing.
+# there; tests are looked at for FreeBSD, which the other BSDs are like, and for macOS. `link` builds the release
+# executables, says how big they are, and looks at what file(1) thinks of them; `link-fast` does the same without
+# optimisation, which shows as well that nothing is missing.
 #
 # Tools and builds are kept in $PIZAUTH_CACHE, or ~/.cache/pizauth-cross. A tool that is missing and cannot be had is
 # named and the rest skipped; with CI=true, Debian's packages are installed, and a failure is a failure.
@@ -144,7 +144,7 @@ cd "$(dirname "$0")/.."
 for target do
 	write_tools "$target" "$(zig_target "$target")"
 	if [ "$mode" = check ]; then
-		if [ "$target" = "$1" ]; then kinds=--all-targets; else kinds=--bins; fi
+		case $target in *-freebsd | *-darwin) kinds=--all-targets ;; *) kinds=--bins ;; esac
 		if [ -x /usr/bin/cargo-clippy ]; then
 			cross_cargo "$target" clippy --locked "$kinds" -- -D warnings
 		else

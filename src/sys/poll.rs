@@ -25,7 +25,7 @@ pub fn wait_readable<const N: usize>(
     }
 }
 
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(any(not(target_vendor = "apple"), test))]
 fn by_poll<const N: usize>(descriptors: [Option<BorrowedFd<'_>>; N], timeout: Duration) -> io::Result<[bool; N]> {
     let mut entries = descriptors.map(|descriptor| libc::pollfd {
         fd: descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd()),
