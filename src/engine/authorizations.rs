@@ -51,8 +51,7 @@ impl Engine {
         let asking = matches!(self.accounts[index].device(), Device::Asking(Attempt::InFlight(_)));
         let (wants, wait) = match wait {
             Some(wait) => (Wants::Authorization, Duration::from_secs(wait)),
-            None if asking => (Wants::Invitation, FOR_USER_CODE),
-            None => (Wants::Invitation, Duration::ZERO),
+            None => (Wants::Invitation, FOR_USER_CODE),
         };
         self.park(index, Waiter { conn, wants, asked_at: now.time, until: now.time + wait, urls });
         if !asking {
@@ -138,12 +137,12 @@ impl Engine {
 
     /// Takes the tokens that the user gave; everything that asked for them is answered.
     pub(super) fn install_authorized(&mut self, index: usize, tokens: Tokens, sent: Time, now: Now) {
-        let without_refresh_token = tokens.refresh_token.is_none();
         self.install(index, tokens, TokenEvent::New, sent, now);
         let account = self.accounts[index].name().to_owned();
         let mut messages = Vec::new();
-        let advise = without_refresh_token && !self.accounts[index].is_renewable();
-        if advise && !std::mem::replace(&mut self.accounts[index].told_no_refresh_token, true) {
+        if !self.accounts[index].is_renewable()
+            && !std::mem::replace(&mut self.accounts[index].told_no_refresh_token, true)
+        {
             let message = Message::NoRefreshToken { account: account.clone() }.to_string();
             self.log(Level::Warn, message.clone());
             messages.push(message);
@@ -287,7 +286,7 @@ impl Engine {
         let message = Message::NoUserCode { account, reason: failure.message.clone() };
         self.log(Level::Warn, message.to_string());
         self.accounts[index].record_error(failure.message, true, now);
-        if self.is_awaited(index) && self.is_running() {
+        if self.is_awaited(index) {
             let pause = first_pause(failure.kind, self.accounts[index].retry());
             let pause = pause.max(retry_after_of(failure.kind).unwrap_or_default());
             self.enter_device(index, Device::Asking(Attempt::Due(now.time + pause)));

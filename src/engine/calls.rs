@@ -314,9 +314,7 @@ impl Engine {
             }
             first = first.or(Some(position));
             let awaited = !matches!(call.purpose, Purpose::Renewal(..)) || !self.accounts[index].waiters.is_empty();
-            if awaited && first_awaited.is_none() {
-                first_awaited = Some(position);
-            }
+            first_awaited = first_awaited.or(awaited.then_some(position));
         }
         for index in unread {
             self.read_client_secret(index);

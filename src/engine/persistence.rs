@@ -273,7 +273,6 @@ impl Engine {
             (Load::Off | Load::Restoring { .. } | Load::Done, Save::Dirty { .. } | Save::Saving { .. }) => {
                 PersistenceState::Unsaved
             }
-            (Load::Off, Save::Off) if self.config.restore_cmd.is_none() => PersistenceState::Off,
             (Load::Off | Load::Restoring { .. } | Load::Done, Save::Off | Save::Clean) => self.idle_state(),
         };
         PersistenceStatus { state, last_error: self.load_error.clone().or_else(|| self.save_error.clone()) }
@@ -305,7 +304,6 @@ impl Engine {
             }
             self.load_error = None;
             self.enter_load(Load::Off);
-            self.renew_userless(now);
         }
     }
 

@@ -119,7 +119,6 @@ impl Engine {
         let account = &self.accounts[index];
         match account.renewal() {
             Renewal::InFlight(_) => {}
-            Renewal::Unable if !account.is_renewable() => {}
             Renewal::Due(_) | Renewal::Held(_) | Renewal::Unable => {
                 let ticket = self.enqueue(Purpose::Renewal(account.id, account.generation));
                 self.enter_renewal(index, Renewal::InFlight(ticket));
