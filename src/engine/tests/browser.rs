@@ -423,3 +423,14 @@ fn a_late_answer_is_masked_like_any_other() {
     let (_, message) = sim.failure(waiting);
     assert!(message.contains("code *** is no good") && !message.contains("the-code"), "{message}");
 }
+
+#[test]
+fn a_missing_refresh_token_is_not_told_where_the_old_one_stays() {
+    let mut sim = Sim::authorized();
+    let waiting = sim.auth("work", Some(600));
+    sim.allow("work");
+    sim.answer_call(200, r#"{"access_token":"a","expires_in":3600}"#);
+    assert!(sim.done(waiting).is_empty());
+    sim.refresh("work", None);
+    assert_eq!(sim.field(sim.call(), "refresh_token").as_deref(), Some("refresh-1"));
+}

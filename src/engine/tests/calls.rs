@@ -45,6 +45,27 @@ fn requests_somebody_waits_for_go_first() {
 }
 
 #[test]
+fn who_waits_goes_first_in_the_order_of_asking() {
+    let mut sim = many(40);
+    sim.sleep(secs(3510));
+    sim.request(Request::Revoke { account: "a000".to_owned(), local: true });
+    assert_eq!(sim.next_call(), "refresh-1032", "nobody waits for what a late answer has revoked");
+    sim.revoke("a039");
+    sim.revoke("a038");
+    assert_eq!(sim.next_call(), "revoke refresh-1039", "somebody waits for this one");
+    assert_eq!(sim.next_call(), "revoke refresh-1038");
+    sim.auth("a001", None);
+    sim.allow("a001");
+    assert_eq!(sim.next_call(), "authorization_code");
+    for name in ["a036", "a037"] {
+        sim.show_with(name, Some(600), Some(3000));
+    }
+    for want in ["refresh-1036", "refresh-1037", "refresh-1033"] {
+        assert_eq!(sim.next_call(), want);
+    }
+}
+
+#[test]
 fn a_request_without_answer_is_given_up_but_counts() {
     let mut sim = many(33);
     for number in 0..33 {
@@ -355,7 +376,46 @@ fn a_transient_failure_before_the_request_is_written_is_retried() {
     assert_eq!(sim.purposes(), ["refresh_token"]);
 }
 
+#[test]
+fn a_late_answer_brings_nothing_back_and_costs_nothing() {
+    let mut config = config(vec![account("work")]);
+    config.transient_error_if_cmd = Some("judge".to_owned());
+    let mut sim = Sim::authorized_with(config);
+    sim.sleep(secs(3510));
+    for _ in 0..5 {
+        sim.answer_call(503, "");
+        sim.sleep(secs(2000));
+    }
+    let late = sim.call();
+    sim.sleep(secs(32));
+    sim.exit_hook(Hook::TransientErrorIf, 1, "");
+    sim.answer(late, 200, &tokens(2, 3600));
+    assert_eq!(sim.field(sim.call(), "token").as_deref(), Some("refresh-2"), "the grant was given up");
+    let show = sim.show("work");
+    assert_eq!(sim.reason(show), Reason::Authorize);
+
+    let mut sim = Sim::authorized();
+    sim.auth("work", None);
+    sim.allow("work");
+    let late = sim.call();
+    sim.sleep(secs(32));
+    sim.answer(late, 200, &tokens(2, 3600));
+    assert!(sim.calls.is_empty(), "some providers end every grant of a client with one");
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-1");
+}
+
 impl Sim {
+    /// Answers the oldest call with tokens, and tells what has its turn then: by its token, or what it is for.
+    fn next_call(&mut self) -> String {
+        let before: Vec<_> = self.calls.keys().copied().collect();
+        self.answer(before[0], 200, &tokens(2, 3600));
+        let next = self.calls.keys().position(|ticket| !before.contains(ticket)).expect("a next call");
+        let ticket = *self.calls.keys().nth(next).expect("a next call");
+        let revoked = self.field(ticket, "token").map(|token| format!("revoke {token}"));
+        self.field(ticket, "refresh_token").or(revoked).unwrap_or_else(|| self.purposes()[next].clone())
+    }
+
     /// The oldest call.
     fn call_of_longest_wait(&self) -> crate::engine::Ticket {
         self.calls.keys().next().copied().expect("a call")

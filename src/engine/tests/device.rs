@@ -1,10 +1,10 @@
 //! The device grant, from the question for a user code to its end.
 
-use super::sim::{Sim, account, bound, config, device_account, secs, tokens};
+use super::sim::{Sim, account, bound, config, device_account, reply, secs, tokens};
 use crate::{
     config::Account,
     engine::Hook,
-    oauth::Stage,
+    oauth::{Reply, Stage},
     proto::{AccountState, Notice, Reason},
 };
 
@@ -278,4 +278,98 @@ fn auth_without_waiting_answers_when_the_code_is_there() {
     sim.answer_call(200, CODES);
     assert!(sim.done(conn).is_empty());
     assert!(matches!(sim.notices.as_slice(), [(to, Notice::Device { .. })] if *to == conn));
+}
+
+#[test]
+fn a_refresh_tells_how_far_asking_the_user_is() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let asking = sim.refresh("work", None);
+    sim.answer_call(200, CODES);
+    let asked = sim.refresh("work", None);
+    for (conn, reason, words) in
+        [(asking, Reason::Temporary, "is being asked for a user code"), (asked, Reason::Authorize, "WDJB-MJHT")]
+    {
+        let (told, message) = sim.failure(conn);
+        assert!(told == reason && message.contains(words), "{words}: {message}");
+    }
+    let mut sim = Sim::new(vec![account("work")]);
+    let conn = sim.refresh("work", None);
+    let want = format!("work: Access token unavailable until authorised with URL {}", sim.url("work"));
+    assert_eq!(sim.failure(conn), (Reason::Authorize, want));
+}
+
+#[test]
+fn a_refresh_leaves_the_pause_after_a_failed_question_alone() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    sim.show_waiting("work", 600);
+    sim.break_call(Stage::Connect);
+    let conn = sim.refresh("work", None);
+    assert_eq!((sim.reason(conn), sim.called), (Reason::Authorize, 1));
+    sim.sleep(secs(40));
+    assert_eq!(sim.purposes(), ["device"]);
+}
+
+#[test]
+fn auth_is_done_with_a_url_where_no_user_code_comes() {
+    let both = || Account { auth_uri: Some("https://a.example/auth".to_owned()), ..device_account("work") };
+    for (name, account, is_done) in [("both", both(), true), ("device only", device_account("work"), false)] {
+        let mut sim = Sim::new(vec![account]);
+        let conn = sim.auth("work", None);
+        sim.sleep(secs(4));
+        assert!(sim.is_waiting(conn), "{name}");
+        sim.sleep(secs(1));
+        if is_done {
+            assert!(sim.done(conn).is_empty(), "{name}");
+        } else {
+            let (reason, message) = sim.failure(conn);
+            assert!(reason == Reason::Temporary && message.contains("is being asked for a user code"), "{message}");
+        }
+    }
+    let mut sim = Sim::new(vec![both()]);
+    let conn = sim.auth("work", None);
+    sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+    assert!(sim.done(conn).is_empty(), "the URL is enough");
+    assert!(sim.status("work").authorization_url.is_some());
+    assert!(sim.status("work").last_error.is_some_and(|error| error.message.contains("unauthorized_client")));
+}
+
+#[test]
+fn a_question_that_failed_for_nobody_who_waits_is_asked_again_by_the_next() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let first = sim.show("work");
+    sim.answer_unavailable(None);
+    assert_eq!(sim.reason(first), Reason::Temporary);
+    let second = sim.show("work");
+    assert!(sim.is_waiting(second) && sim.called == 2);
+}
+
+#[test]
+fn a_retry_after_of_a_429_is_added_to_the_longer_interval() {
+    let (mut sim, _) = asked();
+    sim.sleep(secs(5));
+    let ticket = sim.call();
+    sim.reply(ticket, Reply { retry_after: Some("30".to_owned()), ..reply(429, "") });
+    sim.sleep(secs(39));
+    assert!(sim.calls.is_empty(), "5 s, 5 s more and 30 s");
+    sim.sleep(secs(1));
+    sim.answer_call(400, PENDING);
+    sim.sleep(secs(9));
+    assert!(sim.calls.is_empty(), "10 s from now on");
+    sim.sleep(secs(1));
+    sim.call();
+}
+
+#[test]
+fn tokens_that_come_late_count_though_the_code_was_refused_meanwhile() {
+    let (mut sim, conn) = asked();
+    sim.sleep(secs(5));
+    let late = sim.call();
+    sim.sleep(secs(37));
+    let next = *sim.calls.keys().next_back().unwrap();
+    assert_ne!(late, next);
+    sim.answer(next, 400, r#"{"error":"access_denied"}"#);
+    assert_eq!(sim.reason(conn), Reason::Error);
+    sim.answer(late, 200, &tokens(1, 3600));
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-1");
 }

@@ -489,3 +489,33 @@ fn a_saved_token_that_cannot_be_renewed_comes_back_while_it_lives() {
         }
     }
 }
+
+#[test]
+fn an_idle_store_is_off_only_without_both_commands() {
+    for (persist, restore, want) in [
+        (false, false, PersistenceState::Off),
+        (true, false, PersistenceState::Saved),
+        (false, true, PersistenceState::Saved),
+        (true, true, PersistenceState::Saved),
+    ] {
+        let mut sim = Sim::start(stored(persist, restore));
+        if restore {
+            sim.exit_hook(Hook::Restore, 0, "");
+        }
+        assert_eq!(sim.persistence().state, want, "{persist} {restore}");
+    }
+}
+
+#[test]
+fn a_userless_account_that_a_reload_brings_waits_for_a_sealed_store_alone() {
+    let both = || vec![account("home"), userless_account("work")];
+    let mut sim = Sim::start(stored_with(vec![account("home")], true, true));
+    sim.exit_hook(Hook::Restore, 1, "");
+    sim.reload(stored_with(both(), true, true), bound(1234));
+    assert!(sim.calls.is_empty(), "its token may be in the store");
+    sim.reload(stored_with(both(), true, false), bound(1234));
+    assert_eq!(sim.purposes(), ["client_credentials"], "there is no store any more");
+    let mut sim = Sim::start(stored_with(vec![account("home")], true, false));
+    sim.reload(stored_with(both(), true, false), bound(1234));
+    assert_eq!(sim.purposes(), ["client_credentials"]);
+}

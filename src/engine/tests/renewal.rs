@@ -1,6 +1,6 @@
 //! Keeping tokens fresh: when a refresh is due, and what its answer means.
 
-use super::sim::{Sim, account, config, reply, secs, tokens, userless_account};
+use super::sim::{Sim, account, config, device_account, reply, secs, tokens, userless_account};
 use crate::{
     config::Account,
     engine::{ChildEnd, Hook, Level, Now, Time, WallTime, account::Renewal},
@@ -388,6 +388,54 @@ fn an_ended_grant_is_reported_and_the_next_show_asks() {
     assert_eq!(sim.env(event, "PIZAUTH_EVENT").as_deref(), Some("token_invalidated"));
     let show = sim.show("work");
     assert_eq!(sim.reason(show), Reason::Authorize);
+}
+
+#[test]
+fn an_ended_grant_asks_nobody_who_does_not_wait() {
+    let mut sim = Sim::authorized();
+    sim.refresh("work", None);
+    sim.answer_call(400, r#"{"error":"invalid_grant"}"#);
+    assert_eq!(sim.status("work").authorization_url, None);
+}
+
+#[test]
+fn the_pause_after_a_failed_question_outlasts_the_end_of_the_grant() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    sim.auth("work", None);
+    sim.answer_call(200, super::device::CODES);
+    sim.sleep(secs(5));
+    sim.answer_call(200, &tokens(1, 3600));
+    sim.suspend(secs(3600));
+    sim.show_waiting("work", 600);
+    let refresh = sim.call();
+    sim.auth("work", Some(600));
+    let question = *sim.calls.keys().next_back().unwrap();
+    sim.answer(question, 503, "");
+    sim.answer(refresh, 400, r#"{"error":"invalid_grant"}"#);
+    assert!(sim.calls.is_empty());
+    sim.sleep(secs(40));
+    assert_eq!(sim.purposes(), ["device"]);
+}
+
+#[test]
+fn the_end_of_a_refresh_token_is_that_of_the_one_there_is() {
+    for (name, answer, want) in [
+        ("none came", r#"{"access_token":"b","expires_in":3600}"#, Some(9000)),
+        ("none came, a new end", r#"{"access_token":"b","refresh_token_expires_in":7000}"#, Some(7100)),
+        ("a new one", r#"{"access_token":"b","refresh_token":"n","refresh_token_expires_in":8000}"#, Some(8100)),
+        ("a new one without an end", r#"{"access_token":"b","refresh_token":"n"}"#, None),
+    ] {
+        let mut sim = Sim::new(vec![account("work")]);
+        let start = sim.now.wall;
+        let first = r#"{"access_token":"a","refresh_token":"r","expires_in":3600,"refresh_token_expires_in":9000}"#;
+        sim.authorize("work", first);
+        assert_eq!(sim.status("work").refresh_token_expires_at, Some(start + secs(9000)), "{name}");
+        sim.sleep(secs(100));
+        sim.refresh("work", None);
+        sim.answer_call(200, answer);
+        let end = want.map(|seconds| start + secs(seconds));
+        assert_eq!(sim.status("work").refresh_token_expires_at, end, "{name}");
+    }
 }
 
 #[test]

@@ -426,3 +426,30 @@ fn an_expired_token_is_told_though_an_authorization_is_open() {
     sim.auth("work", None);
     assert_eq!(sim.status("work").state, AccountState::Expired);
 }
+
+#[test]
+fn a_plain_show_waits_briefly_for_a_first_token_alone() {
+    let dead = r#"{"access_token":"a","expires_in":60}"#;
+    for (name, min_life) in [("show", None), ("show -t", Some(600))] {
+        let mut sim = Sim::new(vec![userless_account("work")]);
+        let conn = sim.show_with("work", None, min_life);
+        sim.sleep(secs(4));
+        assert!(sim.is_waiting(conn), "{name}");
+        sim.sleep(secs(1));
+        assert_eq!(sim.reason(conn), Reason::Temporary, "{name}");
+    }
+    let mut sim = Sim::new(vec![userless_account("work")]);
+    sim.answer_call(200, dead);
+    sim.suspend(secs(60));
+    let conn = sim.show("work");
+    assert_eq!((sim.reason(conn), sim.calls.len()), (Reason::Temporary, 1), "a refresh is no first token");
+    let mut sim = Sim::new(vec![device_account("work")]);
+    sim.auth("work", None);
+    sim.answer_call(200, super::device::CODES);
+    sim.sleep(secs(5));
+    sim.answer_call(200, dead);
+    sim.suspend(secs(60));
+    let conn = sim.show_with("work", None, Some(600));
+    sim.sleep(secs(5));
+    assert_eq!(sim.reason(conn), Reason::Temporary, "without refresh token, a user code is asked for");
+}

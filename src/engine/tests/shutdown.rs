@@ -1,6 +1,9 @@
 //! Shutdown: what is waited for, what is saved, and that everybody gets an answer.
 
-use super::sim::{Sim, account, bound, config, secs, tokens};
+use super::{
+    device::CODES,
+    sim::{Sim, account, bound, command_account, config, device_account, secs, tokens},
+};
 use crate::{
     config::Config,
     engine::{ChildEnd, Event, ExitReason, Hook, Page, Readiness, Staging},
@@ -226,4 +229,44 @@ fn a_client_that_gives_up_does_not_stop_the_shutdown() {
     let ticket = sim.running(Hook::Persist)[0];
     sim.end(ticket, ChildEnd::Exited { status: 0, stdout: Default::default() });
     assert!(sim.is_waiting(conn) && sim.exit == Some(ExitReason::Asked));
+}
+
+#[test]
+fn only_what_may_bring_tokens_is_waited_for() {
+    let device = || vec![device_account("work")];
+    let mut sim = Sim::new(device());
+    sim.auth("work", None);
+    sim.event(Event::Shutdown);
+    assert_eq!(sim.exit, Some(ExitReason::Asked), "a question for a user code");
+    let mut sim = Sim::authorized();
+    let conn = sim.revoke("work");
+    sim.event(Event::Shutdown);
+    assert_eq!(sim.exit, Some(ExitReason::Asked), "a revocation");
+    assert!(sim.done(conn)[0].contains("shutting down"), "{:?}", sim.done(conn));
+    let mut sim = Sim::new(device());
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    sim.event(Event::Shutdown);
+    assert_eq!((sim.exit, sim.calls.len()), (None, 1), "a poll");
+    sim.answer_call(200, &tokens(1, 3600));
+    assert_eq!(sim.exit, Some(ExitReason::Asked));
+}
+
+#[test]
+fn a_revocation_that_waits_for_its_turn_is_told_at_once() {
+    let mut sim = Sim::new(vec![account("home"), command_account("work")]);
+    sim.authorize("home", &tokens(1, 3600));
+    let mut other = Sim::new(vec![command_account("work")]);
+    other.auth("work", None);
+    other.allow("work");
+    other.exit_hook(Hook::ClientSecret, 0, "s");
+    other.answer_call(200, &tokens(2, 3600));
+    sim.restore(&other.dump());
+    sim.refresh("home", None);
+    let conn = sim.revoke("work");
+    assert!(sim.is_waiting(conn) && sim.calls.len() == 1);
+    sim.event(Event::Shutdown);
+    assert_eq!(sim.exit, None);
+    assert!(sim.done(conn)[0].contains("shutting down"), "{:?}", sim.done(conn));
 }
