@@ -8,6 +8,8 @@ fn every_mistake_is_told_with_its_place() {
     let names = |scope, end| format!("{}{end}", option_names(scope).collect::<Vec<_>>().join(", "));
     let global = &names(Scope::Global, "");
     let inside = &names(Scope::Account, ", or \"}\"");
+    let device = "grant = \"device_code\"; device_auth_uri = \"https://a\";";
+    let browser = with("").replace("\"x\"", "\"y\"");
     for (text, want) in [
         ("", "1:1: at least one account must be specified"),
         ("http_listen = none;", "1:1: at least one account must be specified"),
@@ -111,12 +113,31 @@ fn every_mistake_is_told_with_its_place() {
             "1:15: expected HOST:PORT, such as \"127.0.0.1:0\", \"localhost:8080\" or \"[::1]:0\"",
         ),
         (&format!("ca_file = \"\";{}", with("")), "1:11: this must not be empty"),
+        (&format!("ca_file = \"a\0b\";{}", with("")), "1:11: a NUL character cannot stand here"),
+        (&format!("persist_cmd = \"a\0b\";{}", with("")), "1:15: a NUL character cannot stand here"),
+        (&with("client_secret_cmd = \"a\0b\";"), "5:21: a NUL character cannot stand here"),
         (&format!("https_cert = \"a\";{}", with("")), "1:14: https_cert needs https_key"),
         (&format!("https_key = \"a\";{}", with("")), "1:13: https_key needs https_cert"),
         // Listeners.
         (
             &format!("http_listen = none;\nhttps_listen = none;\n{}", with("")),
             "2:16: http_listen and https_listen are both none, but the account \"x\" needs one",
+        ),
+        (
+            &format!("https_listen = none;\nhttp_listen = none;\n{}", with("")),
+            "2:15: http_listen and https_listen are both none, but the account \"x\" needs one",
+        ),
+        (
+            &format!("http_listen = none;\nhttps_listen = none;\n{}{browser}", with(device)),
+            "2:16: http_listen and https_listen are both none, but the account \"y\" needs one",
+        ),
+        (
+            &format!("http_listen = none; {}{browser}", with(device)),
+            "1:15: the account \"y\" has an http redirect_uri, but http_listen is none",
+        ),
+        (
+            &format!("http_listen = none; {}", with("redirect_uri = \"http://localhost/\";")),
+            "5:16: the account \"x\" has an http redirect_uri, but http_listen is none",
         ),
         (
             &format!("http_listen = none; {}", with("")),

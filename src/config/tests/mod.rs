@@ -159,6 +159,17 @@ fn what_pizauth_1_accepted_means_the_same() {
         ("leading zeros", with("refresh_retry = 0040s;")),
         ("options after accounts", format!("{}http_listen = \"127.0.0.1:0\";", with(""))),
         ("listeners", format!("https_listen = none; http_listen = \"localhost:8080\";{}", with(""))),
+        (
+            "only HTTPS, and a proxy before it",
+            format!(
+                "http_listen = none; https_listen = \"127.0.0.1:0\"; {}",
+                with("redirect_uri = \"http://proxy.example/\";")
+            ),
+        ),
+        (
+            "only HTTPS, for a proxy",
+            format!("http_listen = none; {}", with("redirect_uri = \"https://proxy.example/\";")),
+        ),
         ("only HTTPS", format!("http_listen = none; {}", with("redirect_uri = \"https://localhost/\";"))),
         ("empty strings", format!("auth_notify_cmd = \"\"; {}", with("client_secret = \"\"; login_hint = \"\";"))),
         ("upper case", with("redirect_uri = \"HTTP://LocalHost:8080/Path\";")),
