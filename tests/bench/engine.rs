@@ -60,9 +60,10 @@ impl Walk {
         let text = world::config(accounts, world::NOWHERE);
         let config = config::parse(&text).expect("a good configuration");
         let bound = Bound { ports: Ports { http: Some(1), https: None }, ..Bound::default() };
+        let dump = world::state(&text).into();
+        // After the state: what was obtained in the future would be refreshed at once.
         let now = Now { time: Time::new(Duration::from_secs(100)), wall: world::now() };
         let mut engine = Engine::new(config, bound, Box::new(|bytes: &mut [u8]| bytes.fill(7)));
-        let dump = world::state(&text).into();
         engine.handle_event(Event::Started, now);
         engine.handle_event(Event::Request { conn: ConnId(0), request: Request::Restore { dump } }, now);
         while engine.poll_effect().is_some() {}
