@@ -1,8 +1,9 @@
-//! Clocks and processes that stand still or jump: a server that was stopped, and one that was started in 1970.
+//! Clocks and processes that stand still or jump: a server that was stopped, one that was started in 1970, one that slept.
 
 mod support;
 
 use std::{
+    fs,
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -17,7 +18,8 @@ use support::{
     tool,
 };
 
-/// Adds what the file says, in seconds, to the wall clock of every program that it is loaded into.
+/// Adds what the file says, in seconds, to the clocks of every program that it is loaded into: first to the wall clock,
+/// then to those that tell how time passes.
 const CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,13 +34,15 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
         real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(clock, time);
     const char *path = getenv("PIZAUTH_TEST_CLOCK");
-    if (clock != CLOCK_REALTIME || !path)
+    if (!path)
         return result;
-    char text[32] = "";
+    char text[64] = "", *rest = text;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file >= 0) {
-        if (read(file, text, sizeof text - 1) > 0)
-            time->tv_sec += atol(text);
+        if (read(file, text, sizeof text - 1) > 0) {
+            long wall = strtol(text, &rest, 10), passing = strtol(rest, NULL, 10);
+            time->tv_sec += clock == CLOCK_REALTIME ? wall : passing;
+        }
         close(file);
     }
     return result;
@@ -73,7 +77,25 @@ fn a_server_that_was_stopped_shows_no_token_that_died_meanwhile() {
     assert_ne!(token.trim_end(), old);
 }
 
-/// A home where programs see a clock that [`set_clock`] sets.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "the loader's ways differ")]
+fn a_socket_is_marked_as_in_use_every_six_hours() {
+    let Some(home) = home_with_clock(&Provider::start(Settings::default()).account("work", "")) else { return };
+    let server = Pizauth::start_in(home);
+    let used_at = || fs::metadata(server.socket()).and_then(|socket| socket.modified()).expect("a socket");
+    let status = Command::new("touch").args(["-d", "2001-02-03"]).arg(server.socket()).status();
+    assert!(status.expect("it runs").success());
+    let old = used_at();
+
+    let hours = 60 * 60;
+    set_clocks(&server, 6 * hours - 60, 6 * hours - 60);
+    server.run(&["status"]).expect(0);
+    assert_eq!(used_at(), old, "before its time");
+    set_clocks(&server, 6 * hours + 60, 6 * hours + 60);
+    eventually("a socket in use", || server.run(&["status"]).status == 0 && used_at() > old);
+}
+
+/// A home where programs see clocks that [`set_clocks`] sets.
 fn home_with_clock(config: &str) -> Option<Home> {
     let compiler = tool::find("cc")?;
     let home = Home::new(config);
@@ -81,14 +103,14 @@ fn home_with_clock(config: &str) -> Option<Home> {
     let library = home.folder().join("clock.so");
     let status = Command::new(compiler).args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
     assert!(status.expect("it runs").success(), "the clock cannot be built");
-    let clock = home.folder().write("clock", "0");
+    let clock = home.folder().write("clock", "0 0");
     Some(home.env("LD_PRELOAD", library).env("PIZAUTH_TEST_CLOCK", clock))
 }
 
-/// Adds so many seconds to the clock.
-fn set_clock(home: &Home, seconds: i64) {
-    home.folder().write("clock.new", &seconds.to_string());
-    std::fs::rename(home.folder().join("clock.new"), home.folder().join("clock")).expect("it is there");
+/// Adds so many seconds to the wall clock, and to the clocks that tell how time passes.
+fn set_clocks(home: &Home, wall: i64, passing: i64) {
+    home.folder().write("clock.new", &format!("{wall} {passing}"));
+    fs::rename(home.folder().join("clock.new"), home.folder().join("clock")).expect("it is there");
 }
 
 fn account(server: &Pizauth, name: &str) -> Value {
@@ -109,7 +131,7 @@ fn a_clock_of_1970_that_is_corrected_later_costs_no_token() {
     let home = server.shutdown();
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right");
-    set_clock(&home, 100 - i64::try_from(now.as_secs()).expect("it is not so late"));
+    set_clocks(&home, 100 - i64::try_from(now.as_secs()).expect("it is not so late"), 0);
     let server = Pizauth::start_in(home);
     // What was obtained in the future is not believed, and refreshed.
     provider.wait_for_issued(2);
@@ -122,7 +144,7 @@ fn a_clock_of_1970_that_is_corrected_later_costs_no_token() {
     assert_eq!(new, provider.last_access_token());
     let pace = Pace::at_rest(&server.socket(), "new");
 
-    set_clock(&server, 0);
+    set_clocks(&server, 0, 0);
     pace.is_kept("a clock that was corrected", &server.socket(), "new");
     assert_eq!(server.token("new"), new);
     let shown: Value =
