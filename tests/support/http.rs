@@ -8,7 +8,7 @@ use std::{
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::PATIENCE;
+use super::{PATIENCE, read_once};
 
 /// Names and values in the order they came, repeats included.
 pub type Fields = Vec<(String, String)>;
@@ -169,7 +169,7 @@ impl Exchange {
                 return body;
             }
             let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk) {
+            match read_once(&mut self.stream, &mut chunk) {
                 Ok(0) => panic!("{text:?} never came, only {body:?}"),
                 Ok(length) => self.body.extend(&chunk[..length]),
                 Err(error) => panic!("{error} while waiting for {text:?}, after {body:?}"),
@@ -297,7 +297,7 @@ fn read_head(stream: &mut impl Read) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        let length = stream.read(&mut chunk)?;
+        let length = read_once(stream, &mut chunk)?;
         if length == 0 || bytes.len() + length > MAX_HEAD {
             return Ok(None);
         }

@@ -20,6 +20,7 @@ pub mod tls;
 pub mod tool;
 
 use std::{
+    io::{self, Read},
     thread,
     time::{Duration, Instant},
 };
@@ -53,5 +54,15 @@ pub fn within<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Opt
             return None;
         }
         thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Reads once, again where that was interrupted: a read with a time limit is when its process was stopped for a moment.
+pub fn read_once(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }

@@ -21,7 +21,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, read_once};
 
 /// A certificate authority of one's own.
 pub struct Authority {
@@ -228,7 +228,7 @@ fn read_request(stream: &mut impl Read) -> io::Result<Vec<u8>> {
             }
         }
         let mut chunk = [0; 4096];
-        match stream.read(&mut chunk)? {
+        match read_once(stream, &mut chunk)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             length => request.extend(&chunk[..length]),
         }
