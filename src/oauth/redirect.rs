@@ -366,6 +366,7 @@ mod tests {
             ("IPv6", local, "/?code=c&state=s", "[::1]:1234", Ok(())),
             ("in capitals", local, "/?code=c&state=s", "LOCALHOST:1234", Ok(())),
             ("another port", local, "/?code=c&state=s", "localhost:1235", Err(RedirectFault::WrongHost)),
+            ("zeros before the port", local, "/?code=c&state=s", "localhost:01234", Ok(())),
             ("no port", local, "/?code=c&state=s", "localhost", Err(RedirectFault::WrongHost)),
             ("a rebound name", local, "/?code=c&state=s", "evil.example:1234", Err(RedirectFault::WrongHost)),
             ("an empty Host", local, "/?code=c&state=s", "", Err(RedirectFault::BadHost)),
