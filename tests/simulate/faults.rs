@@ -9,7 +9,7 @@ use pizauth::{
     secret::Secret,
 };
 
-use super::provider::field;
+use super::provider::{field, without_refresh_token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -19,6 +19,10 @@ pub enum Fault {
     RefreshTwice,
     /// A code is sent twice.
     ExchangeTwice,
+    /// A poll is sent twice.
+    PollTwice,
+    /// What an account without user asks for never leaves.
+    LoseClientCredentials,
     /// Some answers to clients are lost.
     ForgetWaiter,
     /// Some answers to clients are given twice.
@@ -55,10 +59,12 @@ pub enum Fault {
     AnswerTheGone,
 }
 
-pub const ALL: [Fault; 20] = [
+pub const ALL: [Fault; 22] = [
     Fault::DropRotatedToken,
     Fault::RefreshTwice,
     Fault::ExchangeTwice,
+    Fault::PollTwice,
+    Fault::LoseClientCredentials,
     Fault::ForgetWaiter,
     Fault::AnswerTwice,
     Fault::LoseSave,
@@ -83,6 +89,12 @@ pub fn spoil_effect(fault: Option<Fault>, effect: &mut Effect) -> usize {
     match (fault, effect) {
         (Some(Fault::RefreshTwice), Effect::Call { call, .. }) if field(call, "refresh_token").is_some() => 2,
         (Some(Fault::ExchangeTwice), Effect::Call { call, .. }) if field(call, "code").is_some() => 2,
+        (Some(Fault::PollTwice), Effect::Call { call, .. }) if field(call, "device_code").is_some() => 2,
+        (Some(Fault::LoseClientCredentials), Effect::Call { call, .. })
+            if field(call, "grant_type").as_deref() == Some("client_credentials") =>
+        {
+            0
+        }
         (Some(Fault::ForgetWaiter), Effect::Respond { response: Response::Token(_), conn }) if conn.0 % 3 == 0 => 0,
         (Some(Fault::AnswerTwice), Effect::Respond { conn, .. }) if conn.0 % 3 == 0 => 2,
         (Some(Fault::DropRevocation), Effect::Call { call, .. }) if call.uri.ends_with("/revoke") => 0,
@@ -100,8 +112,7 @@ pub fn spoil_effect(fault: Option<Fault>, effect: &mut Effect) -> usize {
 pub fn spoil_event(fault: Option<Fault>, event: &mut Event, hook: Option<Hook>) -> bool {
     match (fault, event) {
         (Some(Fault::DropRotatedToken), Event::Answer { outcome: Ok(Reply { body, .. }), .. }) => {
-            let text = String::from_utf8_lossy(body.expose()).replace(r#""refresh_token""#, r#""ignored""#);
-            *body = Secret::new(text.into_bytes());
+            *body = without_refresh_token(body);
             true
         }
         (Some(Fault::TakeTransientForEnd), Event::Answer { outcome: Ok(reply), .. }) if reply.status == 503 => {

@@ -10,7 +10,8 @@ use pizauth::{
 };
 
 use super::{
-    setting::{NAMES, bound, config, secs, show},
+    provider::Entered,
+    setting::{DEVICE, NAMES, bound, config, secs, show},
     world::{Happening, Life, World},
 };
 
@@ -64,16 +65,20 @@ impl World {
                 self.provider.access.clear();
             }
             Life::TakeBack => {
-                let name = NAMES[self.chance.below(3) as usize];
+                let name = self.any_name();
                 self.provider.take_back(name);
             }
             Life::Network(network) => self.network = network,
         }
     }
 
+    fn any_name(&mut self) -> &'static str {
+        NAMES[self.chance.below(NAMES.len() as u64) as usize]
+    }
+
     /// A client comes, and perhaps does not stay.
     fn come(&mut self) {
-        let name = NAMES[self.chance.below(3) as usize];
+        let name = self.any_name();
         let account = name.to_owned();
         let wait = [None, Some(10), Some(600)][self.chance.below(3) as usize];
         let patience = secs(wait.unwrap_or(0) + 40);
@@ -117,13 +122,16 @@ impl World {
         self.event(Event::Request { conn, request });
     }
 
-    /// The user says yes, or no, and the browser comes back.
+    /// The user says yes, or no; a browser comes back with it.
     fn approve(&mut self, account: &str) {
         let denied = self.chance.percent(10);
         let Some(view) = self.views.get_mut(account) else { return };
         view.approving = false;
-        let Some(url) = view.url.take() else { return };
-        let Some(state) = url.split(['?', '&']).find_map(|field| field.strip_prefix("state=")) else { return };
+        let Some(invitation) = view.invitation.take() else { return };
+        if account == DEVICE {
+            return self.provider.enter(&invitation, if denied { Entered::Denied } else { Entered::Allowed });
+        }
+        let Some(state) = invitation.split(['?', '&']).find_map(|field| field.strip_prefix("state=")) else { return };
         let target = if denied {
             format!("/?error=access_denied&state={state}")
         } else {
@@ -143,7 +151,7 @@ impl World {
             self.port += 1;
         }
         if self.chance.percent(10) {
-            let name = NAMES[self.chance.below(3) as usize];
+            let name = self.any_name();
             self.let_go(name);
             self.views.get_mut(name).expect("an account").form += 1;
         }

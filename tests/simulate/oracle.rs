@@ -10,7 +10,7 @@ use pizauth::{
 };
 
 use super::{
-    setting::{NAMES, secs, show},
+    setting::{NAMES, USERLESS, secs, show},
     world::{Happening, Network, World},
 };
 
@@ -31,14 +31,14 @@ impl World {
         }
         let pause = if std::mem::take(&mut self.held) { HELD } else { secs(120) };
         self.run_until(self.now.time + pause);
-        let good: Vec<&str> = NAMES.into_iter().filter(|name| self.good_grant(name).is_some()).collect();
+        let good: Vec<&str> = NAMES.into_iter().filter(|name| self.needs_nobody(name)).collect();
         self.shown.clear();
         for name in &good {
             self.ask(Request::Show(show(name, Some(RECOVERY.as_secs()))), RECOVERY + secs(1), None);
         }
         self.run_until(self.now.time + RECOVERY + secs(2));
         let got = self.shown.iter().filter(|(_, token)| *token).count();
-        let still_good = good.iter().filter(|name| self.good_grant(name).is_some()).count();
+        let still_good = good.iter().filter(|name| self.needs_nobody(name)).count();
         if self.is_clean() && got < still_good {
             self.wrong(format!("only {got} of {good:?} came back after the outage"));
         }
@@ -90,6 +90,11 @@ impl World {
         let place = self.views.get(name)?.active?;
         let grant = &self.provider.grants[place];
         (!grant.ended && !grant.excused).then_some(place)
+    }
+
+    /// Whether the daemon can get a token by itself.
+    fn needs_nobody(&self, name: &str) -> bool {
+        name == USERLESS || self.good_grant(name).is_some()
     }
 
     /// Everybody must have an answer by now who was promised one.
@@ -146,8 +151,8 @@ impl World {
     }
 
     pub fn must_not_be_asked(&mut self, account: &str) {
-        if self.good_grant(account).is_some() {
-            self.wrong(format!("the user of {account} is asked although the grant is good"));
+        if self.needs_nobody(account) {
+            self.wrong(format!("the user of {account} is asked although nobody is needed"));
         }
     }
 }

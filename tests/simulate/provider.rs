@@ -1,6 +1,7 @@
 //! The provider: it rotates refresh tokens, and ends a grant when one comes that was replaced before.
 //!
-//! What it knows is the oracle: a refresh token that it replaced must never come again, and a code only once.
+//! What it knows is the oracle: a refresh token that it replaced must never come again, a code only once, and nobody
+//! may poll faster than it allows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +14,13 @@ use pizauth::{
     secret::Secret,
 };
 
-use super::setting::SECRETIVE;
+use super::setting::{CLIENT_SECRET, SECRETIVE, USERLESS, secs};
 
-/// What [`SECRETIVE`]'s requests must have.
-pub const CLIENT_SECRET: &str = "word";
+/// Life of a device code, in seconds.
+const DEVICE_LIFE: u64 = 600;
+
+/// Shortest time between two polls, in seconds.
+const INTERVAL: u64 = 5;
 
 /// One grant, with the refresh tokens that followed one another.
 #[derive(Debug, Default)]
@@ -30,12 +34,31 @@ pub struct Grant {
     pub excused: bool,
 }
 
+/// What became of a device code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Entered {
+    NotYet,
+    Allowed,
+    Denied,
+    /// It was turned into the tokens of this grant.
+    Used(usize),
+}
+
+struct Device {
+    account: String,
+    entered: Entered,
+    end: Time,
+    polled: Time,
+}
+
 #[derive(Default)]
 pub struct Provider {
     pub grants: Vec<Grant>,
     /// Codes that were given, with their accounts, and not used.
     codes: BTreeMap<String, String>,
     used: BTreeSet<String>,
+    /// Device codes; the user codes differ in the first word only.
+    devices: BTreeMap<String, Device>,
     /// When each access token ends, and its grant.
     pub access: BTreeMap<String, (Time, usize)>,
     last: u64,
@@ -63,6 +86,12 @@ pub fn reply(status: u16, body: &str) -> Reply {
     Reply { status, body: Secret::new(body.as_bytes().to_vec()), ..Reply::default() }
 }
 
+/// A token answer with another name where the refresh token stands.
+pub fn without_refresh_token(body: &Secret<Vec<u8>>) -> Secret<Vec<u8>> {
+    let text = String::from_utf8_lossy(body.expose()).replace(r#""refresh_token""#, r#""ignored""#);
+    Secret::new(text.into_bytes())
+}
+
 /// A field of a call's form; nothing in these tests needs decoding.
 pub fn field(call: &Call, name: &str) -> Option<String> {
     let body = call.body.as_ref()?.expose();
@@ -83,6 +112,14 @@ impl Provider {
         code
     }
 
+    /// The user enters a user code, and says what they think of it.
+    pub fn enter(&mut self, user_code: &str, entered: Entered) {
+        let device = self.devices.get_mut(&user_code.replace("user", "device"));
+        if let Some(device) = device.filter(|device| device.entered == Entered::NotYet) {
+            device.entered = entered;
+        }
+    }
+
     /// The user takes the grants of an account back on the provider's page.
     pub fn take_back(&mut self, account: &str) {
         for grant in self.grants.iter_mut().filter(|grant| grant.account == account) {
@@ -90,10 +127,14 @@ impl Provider {
         }
     }
 
-    pub fn handle(&mut self, call: &Call, now: Time) -> Answer {
-        let is_secretive = field(call, "client_id").is_some_and(|client_id| client_id.starts_with(SECRETIVE));
-        if field(call, "client_secret").as_deref() != is_secretive.then_some(CLIENT_SECRET) {
+    /// Answers a request of `account`; `given_up` says that it has another one under way that nobody waits for.
+    pub fn handle(&mut self, call: &Call, account: &str, given_up: bool, now: Time) -> Answer {
+        let secret = [SECRETIVE, USERLESS].contains(&account).then_some(CLIENT_SECRET);
+        if field(call, "client_secret").as_deref() != secret {
             self.violations.push("a request with the wrong client_secret".to_owned());
+        }
+        if call.uri.ends_with("/device") {
+            return self.give_codes(account, now);
         }
         if call.uri.ends_with("/revoke") {
             return self.revoke(&field(call, "token").unwrap_or_default());
@@ -101,6 +142,16 @@ impl Provider {
         match field(call, "grant_type").as_deref() {
             Some("authorization_code") => self.exchange(&field(call, "code").unwrap_or_default(), now),
             Some("refresh_token") => self.refresh(&field(call, "refresh_token").unwrap_or_default(), now),
+            Some("client_credentials") if account == USERLESS => {
+                // There is nothing to keep, and so nothing to hold the daemon to.
+                self.grants.push(Grant { account: account.to_owned(), excused: true, ..Grant::default() });
+                let answer = self.issue(self.grants.len() - 1, true, now);
+                let body = without_refresh_token(&answer.reply.body);
+                Answer { reply: Reply { body, ..answer.reply }, ..answer }
+            }
+            Some("urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code") => {
+                self.poll(&field(call, "device_code").unwrap_or_default(), given_up, now)
+            }
             other => {
                 self.violations.push(format!("a request that makes no sense: {other:?}"));
                 Answer::plain(400, r#"{"error":"invalid_request"}"#)
@@ -117,6 +168,48 @@ impl Provider {
         };
         self.grants.push(Grant { account, ..Grant::default() });
         self.issue(self.grants.len() - 1, true, now)
+    }
+
+    fn give_codes(&mut self, account: &str, now: Time) -> Answer {
+        self.last += 1;
+        let (number, end) = (self.last, now + secs(DEVICE_LIFE));
+        let device = Device { account: account.to_owned(), entered: Entered::NotYet, end, polled: now };
+        self.devices.insert(format!("device-{number}"), device);
+        let body = format!(
+            r#"{{"device_code":"device-{number}","user_code":"user-{number}","interval":{INTERVAL},
+                "verification_uri":"https://a.example/code","expires_in":{DEVICE_LIFE}}}"#
+        );
+        Answer::plain(200, &body)
+    }
+
+    fn poll(&mut self, device_code: &str, given_up: bool, now: Time) -> Answer {
+        let Some(device) = self.devices.get_mut(device_code) else {
+            self.violations.push(format!("{device_code} was never given"));
+            return Answer::plain(400, r#"{"error":"invalid_grant"}"#);
+        };
+        let since = now.since(std::mem::replace(&mut device.polled, now));
+        if since < secs(INTERVAL) {
+            self.violations.push(format!("{device_code} came again after {} s", since.as_secs()));
+        }
+        match device.entered {
+            Entered::Used(place) => {
+                let grant = &mut self.grants[place];
+                grant.excused |= given_up;
+                if !grant.excused {
+                    self.violations.push(format!("{device_code} came again after its tokens"));
+                }
+                Answer::plain(400, r#"{"error":"invalid_grant"}"#)
+            }
+            _ if device.end <= now => Answer::plain(400, r#"{"error":"expired_token"}"#),
+            Entered::NotYet => Answer::plain(400, r#"{"error":"authorization_pending"}"#),
+            Entered::Denied => Answer::plain(400, r#"{"error":"access_denied"}"#),
+            Entered::Allowed => {
+                let place = self.grants.len();
+                device.entered = Entered::Used(place);
+                self.grants.push(Grant { account: device.account.clone(), ..Grant::default() });
+                self.issue(place, true, now)
+            }
+        }
     }
 
     fn refresh(&mut self, refresh_token: &str, now: Time) -> Answer {

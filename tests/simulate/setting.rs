@@ -11,10 +11,19 @@ use pizauth::{
 
 use super::{chance::Chance, world::View};
 
-pub const NAMES: [&str; 3] = ["home", "lab", "work"];
+pub const NAMES: [&str; 5] = ["home", "lab", "robot", "tv", "work"];
 
 /// The one whose client has a secret, which a command prints.
 pub const SECRETIVE: &str = "lab";
+
+/// The one without user, whose client itself is granted tokens.
+pub const USERLESS: &str = "robot";
+
+/// The one whose user enters a code.
+pub const DEVICE: &str = "tv";
+
+/// The secret of the clients that have one.
+pub const CLIENT_SECRET: &str = "word";
 
 pub fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -38,10 +47,15 @@ pub fn config(views: &BTreeMap<&'static str, View>) -> Config {
         token_event_cmd = \"event\"; error_notify_cmd = \"error\";\n"
         .to_owned();
     for (name, view) in views {
-        let secret = if *name == SECRETIVE { "client_secret_cmd = \"secret\";" } else { "" };
+        let grant = match *name {
+            DEVICE => "grant = \"device_code\"; device_auth_uri = \"https://a.example/device\";".to_owned(),
+            USERLESS => format!("grant = \"client_credentials\"; client_secret = \"{CLIENT_SECRET}\";"),
+            SECRETIVE => "auth_uri = \"https://a.example/auth\"; client_secret_cmd = \"secret\";".to_owned(),
+            _ => "auth_uri = \"https://a.example/auth\";".to_owned(),
+        };
         text.push_str(&format!(
-            "account \"{name}\" {{ auth_uri = \"https://a.example/auth\"; token_uri = \"https://a.example/token\";
-               revocation_uri = \"https://a.example/revoke\"; client_id = \"{name}.{}\"; {secret} }}\n",
+            "account \"{name}\" {{ {grant} token_uri = \"https://a.example/token\";
+               revocation_uri = \"https://a.example/revoke\"; client_id = \"{name}.{}\"; }}\n",
             view.form
         ));
     }

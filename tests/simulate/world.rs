@@ -12,8 +12,8 @@ use pizauth::{
 use super::{
     chance::Chance,
     faults::{self, Fault},
-    provider::{CLIENT_SECRET, Provider, field, reply},
-    setting::{NAMES, bound, config, random, secs},
+    provider::{Provider, field, reply},
+    setting::{CLIENT_SECRET, DEVICE, NAMES, USERLESS, bound, config, random, secs},
 };
 
 /// Parts of a life; each ends with everything well again, and held against the oracle.
@@ -21,6 +21,9 @@ const CHAPTERS: usize = 6;
 
 /// Turns of the loop in one chapter: more is a busy loop.
 const MAX_TURNS: usize = 20_000;
+
+/// How long a request is waited for, with a second for rounding.
+const ANSWER: Duration = Duration::from_secs(31);
 
 /// What will happen.
 pub enum Happening {
@@ -65,7 +68,8 @@ pub struct View {
     pub active: Option<usize>,
     /// Somebody asked for an authorization although there may be a token.
     pub explicit: bool,
-    pub url: Option<String>,
+    /// The URL to open, or the user code to enter.
+    pub invitation: Option<String>,
     pub approving: bool,
     /// The account's configuration in its present form.
     pub form: u32,
@@ -181,7 +185,7 @@ impl World {
         self.exited = None;
         self.started = self.now.time;
         for view in self.views.values_mut() {
-            (view.explicit, view.url, view.approving) = (false, None, false);
+            (view.explicit, view.invitation, view.approving) = (false, None, false);
         }
         let seed = self.chance.below(u64::MAX);
         self.engine = Engine::new(config(&self.views), bound(self.port), random(seed));
@@ -192,7 +196,7 @@ impl World {
         self.calm = false;
         let hours = 1 + self.chance.below(30);
         let end = self.now.time + secs(hours * 3600);
-        for _ in 0..40 {
+        for _ in 0..60 {
             let life = match self.chance.below(100) {
                 0..58 => Life::Client,
                 58..60 => Life::Restore,
@@ -257,7 +261,8 @@ impl World {
     fn call(&mut self, ticket: Ticket, call: &Call) {
         let client_id = field(call, "client_id").unwrap_or_default();
         let account = client_id.split('.').next().unwrap_or_default().to_owned();
-        self.calls.insert(ticket, InFlight { account, since: self.now.time, abandoned: false });
+        let given_up = self.calls.values().any(|call| call.account == account && call.since + ANSWER <= self.now.time);
+        self.calls.insert(ticket, InFlight { account: account.clone(), since: self.now.time, abandoned: false });
         let soon = secs(self.chance.below(4));
         let mut after = soon;
         let mut grant = None;
@@ -280,7 +285,7 @@ impl World {
                 Ok(reply(401, r#"{"error":"invalid_client"}"#))
             }
             Network::Up | Network::Losing => {
-                let answer = self.provider.handle(call, self.now.time);
+                let answer = self.provider.handle(call, &account, given_up, self.now.time);
                 grant = answer.grant.map(|grant| (grant, answer.first));
                 if self.network == Network::Losing && self.chance.percent(50) {
                     after = secs(30);
@@ -304,7 +309,7 @@ impl World {
 
     pub fn deliver(&mut self, ticket: Ticket, outcome: Result<Reply, Broken>, grant: Option<(usize, bool)>) {
         if let (Some(call), Some((place, first))) = (self.calls.remove(&ticket), grant) {
-            let late = self.now.time.since(call.since) > secs(31);
+            let late = self.now.time.since(call.since) > ANSWER;
             let view = self.views.get_mut(call.account.as_str()).expect("an account");
             if call.abandoned {
                 self.provider.grants[place].excused = true;
@@ -321,10 +326,9 @@ impl World {
     }
 
     fn run(&mut self, ticket: Ticket, run: Run) {
-        let account = run.env.iter().find(|(name, _)| *name == "PIZAUTH_ACCOUNT").map(|(_, value)| value.expose());
-        if let (Hook::AuthNotify, Some(account)) = (run.hook, account.cloned()) {
-            let url = run.env.iter().find(|(name, _)| *name == "PIZAUTH_URL").map(|(_, value)| value.expose().clone());
-            self.invite(&account, url);
+        let env = |name| run.env.iter().find(|(other, _)| *other == name).map(|(_, value)| value.expose().clone());
+        if let (Hook::AuthNotify, Some(account)) = (run.hook, env("PIZAUTH_ACCOUNT")) {
+            self.invite(&account, env("PIZAUTH_USER_CODE").or_else(|| env("PIZAUTH_URL")));
             if !self.views[account.as_str()].explicit {
                 self.must_not_be_asked(&account);
             }
@@ -367,9 +371,12 @@ impl World {
         self.send(Event::Exited { ticket, end }, Some(run.hook));
     }
 
-    fn invite(&mut self, account: &str, url: Option<String>) {
+    fn invite(&mut self, account: &str, invitation: Option<String>) {
+        if account == USERLESS {
+            return self.wrong("a user is asked for an account without one".to_owned());
+        }
         let view = self.views.get_mut(account).expect("an account");
-        view.url = url;
+        view.invitation = invitation;
         if !std::mem::replace(&mut view.approving, true) {
             let after = secs(5 + self.chance.below(300));
             self.later(after, Happening::Approve { account: account.to_owned() });
@@ -411,9 +418,13 @@ impl World {
                 if !self.clients.contains_key(conn) {
                     self.wrong(format!("a notice to {conn:?}, who is gone"));
                 }
-                if let Notice::Authorize { url } = notice {
-                    let account = NAMES.into_iter().find(|name| url.contains(&format!("client_id={name}.")));
-                    self.invite(account.unwrap_or_default(), Some(url.clone()));
+                match notice {
+                    Notice::Authorize { url } => {
+                        let account = NAMES.into_iter().find(|name| url.contains(&format!("client_id={name}.")));
+                        self.invite(account.unwrap_or_default(), Some(url.clone()));
+                    }
+                    Notice::Device { user_code, .. } => self.invite(DEVICE, Some(user_code.clone())),
+                    Notice::Message { .. } => {}
                 }
             }
             Effect::Respond { conn, response } => self.take_answer(*conn, response),
