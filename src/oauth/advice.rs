@@ -103,7 +103,7 @@ pub fn advise_broken(stage: Stage) -> Option<&'static str> {
         Stage::Certificate(CertificateFault::Expired) => {
             Some("the provider must renew its certificate, or this machine's clock is wrong")
         }
-        Stage::Certificate(CertificateFault::WrongName) => Some("check the host in token_uri"),
+        Stage::Certificate(CertificateFault::WrongName) => Some("check this host in pizauth.conf"),
         Stage::Proxy => Some("check the proxy that the environment of the server names"),
         Stage::ProxySetting => Some("correct the proxy setting and start the server again"),
         Stage::Certificate(CertificateFault::Other)

@@ -359,7 +359,7 @@ mod tests {
             ("time-out", Stage::Sent, "detail"),
             ("unknown issuer", Stage::Certificate(CertificateFault::UnknownIssuer), "ca_file"),
             ("expired", Stage::Certificate(CertificateFault::Expired), "clock"),
-            ("wrong name", Stage::Certificate(CertificateFault::WrongName), "token_uri"),
+            ("wrong name", Stage::Certificate(CertificateFault::WrongName), "pizauth.conf"),
             ("proxy", Stage::Proxy, "proxy"),
         ] {
             let failure = read_broken(&asked, &Broken { stage, detail: "detail".to_owned() });
