@@ -227,13 +227,18 @@ impl Config {
 
     /// Whether the HTTPS listener runs: where `https_listen` is set, or an account has an https `redirect_uri`.
     pub fn wants_https(&self) -> bool {
-        let has_https =
-            |account: &Account| account.uses_redirect() && account.redirect().is_some_and(|target| target.is_https);
-        match self.https_listen {
-            Listen::Off => false,
-            Listen::Address(_) => true,
-            Listen::Default => self.accounts.iter().any(has_https),
-        }
+        https_runs(&self.https_listen, &self.accounts)
+    }
+}
+
+/// Whether the HTTPS listener runs with this `https_listen` and these accounts.
+fn https_runs(https_listen: &Listen, accounts: &[Account]) -> bool {
+    let has_https =
+        |account: &Account| account.uses_redirect() && account.redirect().is_some_and(|target| target.is_https);
+    match https_listen {
+        Listen::Off => false,
+        Listen::Address(_) => true,
+        Listen::Default => accounts.iter().any(has_https),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{ops::Range, path::PathBuf, time::Duration};
 use super::{
     Account, ClientAuth, ClientSecret, Config, Grant, Kind, Listen,
     diagnostic::Fault,
+    https_runs,
     mistake::{Mistake, Warning},
     options::{Draft, Placed, Value},
     parse::Parsed,
@@ -111,7 +112,9 @@ pub(super) fn build(parsed: Parsed) -> Result<Config, Vec<Fault>> {
     let mut built = Vec::new();
     for (name, draft) in accounts {
         let redirect_at = draft.redirect_uri.as_ref().map(|uri| uri.at.clone());
-        if let Some(account) = rules.account(name, draft, &globals) {
+        // One at fault is not the default, and says nothing of what it needs.
+        let is_redirect_known = redirect_at.is_some() || !draft.seen.contains_key("redirect_uri");
+        if let Some(account) = rules.account(name, draft, &globals).filter(|_| is_redirect_known) {
             listeners.push(redirect_at);
             built.push(account);
         }
@@ -287,9 +290,9 @@ impl Rules {
             }
             return;
         }
-        let https_runs = |account: &Account| {
-            globals.https_listen.is_some() || account.redirect().is_some_and(|target| target.is_https)
-        };
+        let https_listen = globals.https_listen.as_ref().map_or(&Listen::Default, |listen| &listen.value);
+        // An account that is left out for a fault of its own may be the one that makes HTTPS run.
+        let has_none = self.faults.is_empty() && !https_runs(https_listen, accounts);
         for (account, redirect) in accounts.iter().zip(redirects).filter(|(account, _)| in_browser(account)) {
             let name = account.name.clone();
             if let Some(off) = http.as_ref().filter(|_| account.needs_http()) {
@@ -298,7 +301,7 @@ impl Rules {
             } else if let Some(off) = https.as_ref().filter(|_| account.needs_https()) {
                 let at = redirect.as_ref().unwrap_or(off);
                 self.fault(at, Mistake::ListenerOff { account: name, scheme: "https" });
-            } else if let Some(off) = http.as_ref().filter(|_| !https_runs(account)) {
+            } else if let Some(off) = http.as_ref().filter(|_| has_none) {
                 self.fault(off, Mistake::NoListener { account: name });
             }
         }

@@ -151,6 +151,27 @@ fn every_mistake_is_told_with_its_place() {
             &format!("http_listen = none; {}", with("redirect_uri = \"http://proxy.example/\";")),
             "1:15: the account \"x\" has no listener: http_listen is none, https_listen not set",
         ),
+        (
+            &format!(
+                "http_listen = none; {}{}",
+                with("redirect_uri = \"http://proxy.example/\";"),
+                with("grant = \"client_credentials\"; redirect_uri = \"https://a\";").replace("\"x\"", "\"y\"")
+            ),
+            "1:15: the account \"x\" has no listener: http_listen is none, https_listen not set",
+        ),
+        // What is not understood may be what makes a listener run.
+        (
+            &format!("http_listen = none; {}", with("redirect_uri = \"localhost\";")),
+            "5:16: invalid URI: it must begin with http:// or https://",
+        ),
+        (
+            &format!(
+                "http_listen = none; account \"y\" {{ redirect_uri = \"https://localhost/\"; client_id = \"a\"; \
+                 auth_uri = \"https://a\"; }}\n{}",
+                with("redirect_uri = \"http://proxy.example/\";")
+            ),
+            "1:29: token_uri is missing in the account \"y\"",
+        ),
     ] {
         // A text that is about something global has no account, and nothing else is wrong with it.
         assert_eq!(faults(text), [want], "{text}");

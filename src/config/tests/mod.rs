@@ -171,6 +171,14 @@ fn what_pizauth_1_accepted_means_the_same() {
             format!("http_listen = none; {}", with("redirect_uri = \"https://proxy.example/\";")),
         ),
         ("only HTTPS", format!("http_listen = none; {}", with("redirect_uri = \"https://localhost/\";"))),
+        (
+            "only HTTPS, which another account has run",
+            format!(
+                "http_listen = none; {}{}",
+                with("redirect_uri = \"http://proxy.example/\";"),
+                with("redirect_uri = \"https://localhost/\";").replace("\"x\"", "\"y\"")
+            ),
+        ),
         ("empty strings", format!("auth_notify_cmd = \"\"; {}", with("client_secret = \"\"; login_hint = \"\";"))),
         ("upper case", with("redirect_uri = \"HTTP://LocalHost:8080/Path\";")),
         ("no path", with("redirect_uri = \"http://127.0.0.1\";")),
