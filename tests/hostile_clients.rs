@@ -17,6 +17,7 @@ use support::{
     process::{Figures, figures, wait_until_asleep},
     provider::{Provider, Settings},
     server::{Home, Pizauth},
+    tls,
 };
 
 /// Memory that a client may cost for a moment, in kB.
@@ -34,10 +35,17 @@ fn connect(authority: &str) -> TcpStream {
     stream
 }
 
-/// Whether a process stands still after SIGSTOP.
-fn is_stopped(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:\tT"))
+/// Lets the server stand still until SIGCONT.
+#[track_caller]
+fn stop(server: &Pizauth) {
+    server.signal("STOP");
+    let is_stopped = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    };
+    if figures(server.pid()).is_some() {
+        eventually("a server that stands still", is_stopped);
+    }
 }
 
 /// The most resident memory that the server has had, in kB; 0 where the system does not tell.
@@ -163,10 +171,7 @@ fn a_newcomer_does_not_pay_for_who_had_its_place_before() {
     // As many as this limit lets in. The last has been answered, so all are in.
     let mut crowd: Vec<Control> = (0..16).map(|_| Control::connect(&server.socket())).collect();
     crowd[15].ask("show", "work");
-    server.signal("STOP");
-    if figures(server.pid()).is_some() {
-        eventually("a server that stands still", || is_stopped(server.pid()));
-    }
+    stop(&server);
     // When it goes on, it learns at once that there is somebody new and that the oldest has gone.
     let mut newcomer = Control::connect(&server.socket());
     newcomer.send(b"{\"version\":1,\"request\":\"show\",\"account\":\"work\"}\n");
@@ -187,6 +192,57 @@ fn a_crowd_at_the_redirect_listener_leaves_room_for_the_login() {
     server.authorize("work");
     assert_eq!(server.token("work"), provider.last_access_token());
     drop(crowd);
+}
+
+#[test]
+fn a_redirect_that_has_come_is_not_given_up_for_who_says_nothing() {
+    let provider = Provider::start(Settings::default());
+    for (name, limits, silent, idle) in
+        [("more browsers than may come", "-c 0", 0, 70), ("no free descriptor", "-n 32", 16, 7)]
+    {
+        let server = Pizauth::start_in(Home::new(&provider.account("work", "")).limited(limits));
+        let redirect = http::get(&server.authorization_url("work"));
+        let location = redirect.header("location").expect("a redirect").trim_start_matches("http://");
+        let (authority, query) = location.split_once('/').expect("a path");
+        let clients: Vec<Control> = (0..silent).map(|_| Control::connect(&server.socket())).collect();
+        if figures(server.pid()).is_some() {
+            wait_until_asleep(server.pid());
+        }
+        stop(&server);
+        // When it goes on, all of them wait to be accepted, the login first.
+        let mut login = connect(authority);
+        let request = format!("GET /{query} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+        login.write_all(request.as_bytes()).expect("the kernel takes it");
+        let browsers: Vec<TcpStream> = (0..idle).map(|_| connect(authority)).collect();
+        server.signal("CONT");
+        let mut status = [0; 12];
+        login.read_exact(&mut status).unwrap_or_else(|error| panic!("{name}: no page: {error}"));
+        assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 200", "{name}");
+        drop((clients, browsers));
+        let token = server.run(&["show", "-w", "1m", "work"]).expect(0);
+        assert_eq!(token.stdout.trim_end(), provider.last_access_token(), "{name}");
+    }
+}
+
+#[test]
+fn a_handshake_that_has_begun_is_not_given_up_for_who_says_nothing() {
+    let provider = Provider::start(Settings::default());
+    let server = Pizauth::start(&provider.account("work", "redirect_uri = \"https://localhost/\";"));
+    let redirect = http::get(&server.authorization_url("work"));
+    let location = redirect.header("location").expect("a redirect").trim_start_matches("https://");
+    let (authority, query) = location.split_once('/').expect("a path");
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    stop(&server);
+    let mut login = tls::greet(port).expect("the kernel takes it");
+    let browsers: Vec<TcpStream> = (0..70).map(|_| connect(&format!("127.0.0.1:{port}"))).collect();
+    server.signal("CONT");
+    let request = format!("GET /{query} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+    login.write_all(request.as_bytes()).expect("a handshake");
+    let mut page = String::new();
+    login.read_to_string(&mut page).expect("a page");
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert_eq!(server.token("work"), provider.last_access_token());
+    drop(browsers);
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl<'a> EventLoop<'a> {
             Source::Signals => self.take_signals(now),
             Source::Waker => self.take_answers(),
             Source::ControlListener => self.control.accept(registry, now, &self.log, events),
-            Source::RedirectListener(number) => self.redirect.accept(number, registry, now, &self.log),
+            Source::RedirectListener(number) => self.redirect.accept(number, registry, now, &self.log, events),
             Source::Control(slot) => self.control.ready(slot, ready, registry, now, events),
             Source::Redirect(slot) => self.redirect.ready(slot, ready, now, events),
             Source::ChildStdin(slot) => self.hooks.feed(slot),
@@ -360,7 +360,7 @@ impl<'a> EventLoop<'a> {
         };
         // Calls under way keep the roots they began with.
         self.endpoint = Endpoint::new(self.proxies.clone(), staged.roots);
-        self.redirect.adopt(staged.listeners, self.poll.registry(), now, &self.log);
+        self.redirect.adopt(staged.listeners, self.poll.registry(), now, &self.log, &mut self.later);
     }
 
     /// Lets clients read their answers and hooks end, but not for long.

@@ -42,24 +42,38 @@ impl Redirect {
     }
 
     /// Changes to other listeners; browsers that came already stay.
-    pub(super) fn adopt(&mut self, listeners: Listeners, registry: &Registry, now: Time, log: &Log) {
+    pub(super) fn adopt(
+        &mut self,
+        listeners: Listeners,
+        registry: &Registry,
+        now: Time,
+        log: &Log,
+        events: &mut VecDeque<Event>,
+    ) {
         self.listeners = listeners;
         // Whoever came while they were set aside was told of before anybody listened.
-        self.accept_all(registry, now, log);
+        self.accept_all(registry, now, log, events);
     }
 
     /// Accepts every browser that waits at the listener of that number.
-    pub(super) fn accept(&mut self, number: usize, registry: &Registry, now: Time, log: &Log) {
+    pub(super) fn accept(
+        &mut self,
+        number: usize,
+        registry: &Registry,
+        now: Time,
+        log: &Log,
+        events: &mut VecDeque<Event>,
+    ) {
         while let Some((listener, tls)) = self.listeners.of(number) {
             match listener.accept() {
                 Ok((stream, _)) => {
                     let tls = tls.cloned();
-                    self.admit(stream, tls.as_ref(), registry, now, log);
+                    self.admit(stream, tls.as_ref(), registry, now, log, events);
                 }
                 Err(error) => match AcceptFault::of(&error) {
                     AcceptFault::NothingWaits => return,
                     AcceptFault::OneIsGone => {}
-                    AcceptFault::Exhausted if self.close_one_idle() => {}
+                    AcceptFault::Exhausted if self.close_one_idle(now, events) => {}
                     AcceptFault::Exhausted | AcceptFault::Other => {
                         log.write(Level::Warn, &format!("redirect listener: no browser accepted: {error}"));
                         self.accept_again = Some(now + RETRY_ACCEPT);
@@ -70,16 +84,24 @@ impl Redirect {
         }
     }
 
-    fn accept_all(&mut self, registry: &Registry, now: Time, log: &Log) {
+    fn accept_all(&mut self, registry: &Registry, now: Time, log: &Log, events: &mut VecDeque<Event>) {
         self.accept_again = None;
         for number in self.listeners.numbers() {
-            self.accept(number, registry, now, log);
+            self.accept(number, registry, now, log, events);
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, tls: Option<&TlsAcceptor>, registry: &Registry, now: Time, log: &Log) {
+    fn admit(
+        &mut self,
+        stream: TcpStream,
+        tls: Option<&TlsAcceptor>,
+        registry: &Registry,
+        now: Time,
+        log: &Log,
+        events: &mut VecDeque<Event>,
+    ) {
         // Where everybody waits for an outcome, the newcomer must try again.
-        if self.browsers.len() >= self.cap && !self.close_one_idle() {
+        if self.browsers.len() >= self.cap && !self.close_one_idle(now, events) {
             return log.write(Level::Warn, "redirect listener: too many browsers wait already");
         }
         let mut browser = Browser::new(stream, tls, now);
@@ -90,11 +112,22 @@ impl Redirect {
         self.browsers.insert(browser);
     }
 
-    /// Makes room by closing the connection that matters least.
-    fn close_one_idle(&mut self) -> bool {
-        let idle = self.browsers.iter().filter_map(|(conn, browser)| Some((browser.dispensable()?, conn)));
-        let Some((_, conn)) = idle.min() else { return false };
-        self.browsers.remove(conn).is_some()
+    /// Makes room by closing the connection that matters least. One whose request has come, but was not read yet,
+    /// matters.
+    fn close_one_idle(&mut self, now: Time, events: &mut VecDeque<Event>) -> bool {
+        loop {
+            let idle = self.browsers.iter().filter_map(|(conn, browser)| Some((browser.dispensable()?, conn)));
+            let Some((before, conn)) = idle.min() else { return false };
+            let Some(browser) = self.browsers.of(conn) else { return false };
+            let fate = browser.advance(&mut self.buffer, now);
+            let after = browser.dispensable();
+            if fate == Fate::Closes || after.is_some_and(|after| after <= before) {
+                return self.browsers.remove(conn).is_some();
+            }
+            // The edge that would start its time is used up.
+            browser.begin(now);
+            self.settle(conn, fate, events);
+        }
     }
 
     /// Takes in what the poll says of the browser in `slot`.
@@ -129,7 +162,7 @@ impl Redirect {
     /// Does what is due.
     pub(super) fn expire(&mut self, registry: &Registry, now: Time, log: &Log, events: &mut VecDeque<Event>) {
         if self.accept_again.is_some_and(|at| at <= now) {
-            self.accept_all(registry, now, log);
+            self.accept_all(registry, now, log, events);
         }
         let is_due = |browser: &Browser| browser.deadline().is_some_and(|at| at <= now);
         let due: Vec<ConnId> =

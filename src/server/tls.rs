@@ -170,12 +170,11 @@ impl TlsStream {
         }
     }
 
-    /// Whether no plaintext can have come yet.
+    /// Whether a handshake has begun and is not over.
     pub fn is_handshaking(&self) -> bool {
         match &self.speech {
-            Speech::Unheard(_) => true,
             Speech::Tls(connection) => connection.is_handshaking(),
-            Speech::Plain => false,
+            Speech::Unheard(_) | Speech::Plain => false,
         }
     }
 
@@ -385,6 +384,8 @@ mod tests {
             tls.read_to_string(&mut page).unwrap();
             assert_eq!(page, want);
         });
+        assert!(!stream.is_handshaking());
+        until(&mut poll, &mut stream, |stream| stream.hear()).unwrap();
         assert!(stream.is_handshaking());
         let request = b"GET / HTTP/1.1\r\n\r\n";
         assert_eq!(read_exactly(&mut poll, &mut stream, request.len()), request);

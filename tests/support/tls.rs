@@ -235,8 +235,8 @@ fn read_request(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Sends `request` within TLS to a loopback port whatever its certificate is; the answer, and the certificate.
-pub fn exchange(port: u16, request: &str) -> io::Result<(String, Vec<u8>)> {
+/// Begins TLS with a loopback port, whatever its certificate will be: the first message is sent, nothing read.
+pub fn greet(port: u16) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the algorithms of TLS 1.2 and 1.3")
@@ -244,10 +244,16 @@ pub fn exchange(port: u16, request: &str) -> io::Result<(String, Vec<u8>)> {
         .with_custom_certificate_verifier(Arc::new(Anybody))
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").expect("a name");
-    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut tls = StreamOwned::new(connection, stream);
+    let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    connection.write_tls(&mut stream)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// Sends `request` within TLS to a loopback port whatever its certificate is; the answer, and the certificate.
+pub fn exchange(port: u16, request: &str) -> io::Result<(String, Vec<u8>)> {
+    let mut tls = greet(port)?;
     tls.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     tls.read_to_end(&mut answer)?;
