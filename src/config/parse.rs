@@ -2,7 +2,9 @@
 //! finds everything; what the values must be is in `rules`.
 //!
 //! A missing quote turns texts inside out from there on. So a string that spans lines and leads nowhere is taken to
-//! end with its first line, and no message repeats a word that is not the name of an option.
+//! end with its first line. A secret without quotes is words and signs, and base64 may end like `NAME =`. So no message
+//! repeats a word that is no option's name but the name of a statement, and behind a value at fault only an option that
+//! is known begins another.
 
 use std::collections::BTreeMap;
 
@@ -181,14 +183,11 @@ impl<'a> Parser<'a> {
     fn option(&mut self, scope: Scope, draft: &mut Draft) -> Result<(), Failed> {
         let name = self.next();
         let known = find_option(self.word(name));
-        if self.peek().kind != TokenKind::Equals {
+        if known.is_none() && !self.is_name(name, scope) {
             // A word that is no name may be a piece of a secret, so it is not repeated.
-            return Err(match known {
-                Some(_) => self.fail_expected("\"=\""),
-                None => self.fail(name.start, Mistake::Expected { expected: expected_names(scope), found: None }),
-            });
+            return Err(self.fail(name.start, Mistake::Expected { expected: expected_names(scope), found: None }));
         }
-        self.next();
+        self.expect(TokenKind::Equals, "\"=\"")?;
         let row = self.check_name(name, known, scope, draft);
         let first = self.peek();
         let value = self.value(known.map_or("a value", |row| row.kind.expected()))?;
@@ -353,13 +352,14 @@ impl<'a> Parser<'a> {
             had_text |= is_text(&token);
             match token.kind {
                 TokenKind::End => return,
-                TokenKind::Word if self.is_at_line_start() && self.is_statement_start() => return,
+                TokenKind::Word if self.is_at_line_start() && self.is_known_start() => return,
                 TokenKind::CloseBrace if self.peek_second().kind != TokenKind::Semicolon => return,
                 TokenKind::Text if self.spans_lines(token) => self.cut(token),
                 TokenKind::Semicolon => {
                     self.next();
-                    // A `;` between strings may itself be inside one: only one at the end of its line is sure.
-                    if !had_text || self.is_at_line_start() || self.peek().kind == TokenKind::CloseBrace {
+                    // A `;` between strings may itself be inside one, and so may one in a secret that has no quotes.
+                    let ends = self.is_at_line_start() || self.peek().kind == TokenKind::CloseBrace;
+                    if ends || (!had_text && self.is_known_start()) {
                         return;
                     }
                 }
@@ -519,6 +519,30 @@ impl<'a> Parser<'a> {
             && (second.kind == TokenKind::Equals || (second.kind == TokenKind::Text && self.word(token) == "account"))
     }
 
+    /// Whether the next token begins the statement of an option that there is or was, or an account.
+    fn is_known_start(&mut self) -> bool {
+        let token = self.peek();
+        let word = self.word(token);
+        let is_known = word == "account" || find_option(word).is_some() || renamed(word).is_some();
+        is_known && self.is_statement_start()
+    }
+
+    /// Whether an unknown word, which was read, is meant as the name of an option: a value follows, or it is nearly
+    /// right.
+    fn is_name(&mut self, word: Token, scope: Scope) -> bool {
+        let (equals, value) = (self.peek(), self.peek_second());
+        let is_value = match value.kind {
+            TokenKind::Text => !self.spans_lines(value),
+            TokenKind::Word => self.word(value) == "none",
+            TokenKind::Time | TokenKind::OpenBracket | TokenKind::OpenBrace => true,
+            TokenKind::OpenText | TokenKind::CloseBracket | TokenKind::CloseBrace => false,
+            TokenKind::Equals | TokenKind::Comma | TokenKind::Colon | TokenKind::Semicolon => false,
+            TokenKind::Comment | TokenKind::Other | TokenKind::End => false,
+        };
+        let word = self.word(word);
+        equals.kind == TokenKind::Equals && (is_value || renamed(word).is_some() || similar_name(word, scope).is_some())
+    }
+
     fn spans_lines(&self, token: Token) -> bool {
         token.kind == TokenKind::Text && self.word(token).contains('\n')
     }
@@ -535,8 +559,13 @@ fn expected_names(scope: Scope) -> String {
     format!("one of {}{end}", names.join(", "))
 }
 
+/// An option of an earlier version with its name of today.
+fn renamed(word: &str) -> Option<(&'static str, &'static str)> {
+    RENAMED.iter().find(|(old, _)| *old == word).copied()
+}
+
 fn unknown_option(word: &str, scope: Scope) -> Mistake {
-    if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == word) {
+    if let Some((old, new)) = renamed(word) {
         return Mistake::Renamed { old, new };
     }
     let (similar, expected) = (similar_name(word, scope), expected_names(scope));

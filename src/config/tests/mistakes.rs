@@ -297,12 +297,15 @@ fn a_hostile_text_costs_little() {
 
 #[test]
 fn a_mutated_text_never_panics_nor_shows_a_secret() {
-    let base = format!(
-        "persist_cmd = \"a\nb\"; // note\nhttp_listen = none;\nhttps_listen = \"127.0.0.1:0\";\n{}",
-        with(
-            "client_secret = \"QQQQQQQQ\";\ntoken_uri_fields = {\"a\": \"QQQQQQQQ\"};\nscopes = [\"a\", \"b\"];\nrefresh_retry = 5s;"
-        )
-    );
+    let base = |secrets: &str| {
+        let options = format!("{secrets}\nscopes = [\"a\", \"b\"];\nrefresh_retry = 5s;");
+        let globals = "persist_cmd = \"a\nb\"; // note\nhttp_listen = none;\nhttps_listen = \"127.0.0.1:0\";";
+        format!("{globals}\n{}", with(&options))
+    };
+    let bases = [
+        base("client_secret = \"QQQQQQQQ\";\ntoken_uri_fields = {\"a\": \"QQQQQQQQ\"};"),
+        base("client_secret =\nQQQQQQQQ==;\ntoken_uri_fields = {\n\"a\":\nQQQQQQQQ=\n};"),
+    ];
     let pieces = [
         "\"", "\\", "\n", ";", "{", "}", "[", "]", "=", ":", ",", "//", "é", "\0", "account ", "none", "9", "s", "\r",
         " ",
@@ -314,8 +317,8 @@ fn a_mutated_text_never_panics_nor_shows_a_secret() {
         seed ^= seed << 17;
         usize::try_from(seed % bound as u64).unwrap()
     };
-    for _ in 0..5_000 {
-        let mut text: Vec<char> = base.chars().collect();
+    for number in 0..10_000 {
+        let mut text: Vec<char> = bases[number % bases.len()].chars().collect();
         for _ in 0..=random(4) {
             let at = random(text.len());
             let end = (at + random(3)).min(text.len());
@@ -327,6 +330,39 @@ fn a_mutated_text_never_panics_nor_shows_a_secret() {
             assert!(!shown.contains("QQQ"), "{text}\n{shown}");
             assert!(diagnostics.0.iter().all(|one| one.line > 0 && one.column > 0), "{text}");
         }
+    }
+}
+
+#[test]
+fn a_secret_that_lost_its_quotes_is_not_repeated() {
+    for (name, options) in [
+        ("on its line", "client_secret = QQQQ==;"),
+        ("on the next line", "client_secret =\nQQQQ==;"),
+        ("behind a comment", "client_secret = // the secret\n\n  QQQQ=;"),
+        ("behind the name alone", "client_secret\nQQQQ==;"),
+        ("behind a colon", "client_secret:\nQQQQ==;"),
+        ("behind a misspelt name", "client_sekret =\nQQQQ==;"),
+        ("without a name", "QQQQ==;"),
+        ("without a name, behind an option", "user = \"a\"\nQQQQ==;"),
+        ("without a name, at the end", "QQQQ="),
+        ("before another option", "client_secret =\nQQQQ=\nuser = \"a\";"),
+        ("over several lines", "client_secret =\nabcd\n+efg\nQQQQ==;"),
+        ("with a semicolon", "client_secret = ab;QQQQ=c;"),
+        ("with a semicolon and a string", "client_secret = ab;QQQQ=\"c\";"),
+        ("with a semicolon at the end of a line", "client_secret =\nab;\nQQQQ==;"),
+        ("without its first quote", "client_secret =\nQQQQ==\";\nuser = \"a\";"),
+        ("without its last quote", "client_secret = \"abcd\nQQQQ==;\nuser = \"a\";"),
+        ("before a string", "client_secret =\nQQQQ= \"a\";"),
+        ("before a time", "client_secret =\nQQQQ = 5s;"),
+        ("a field", "token_uri_fields = {\"a\":\nQQQQ==};"),
+        ("a field's end", "token_uri_fields = {\"a\": \"b\",\nQQQQ=\"c\"};"),
+        ("a field without braces", "token_uri_fields =\nQQQQ==;"),
+        ("a header", "token_uri_headers = {\n\"A\":\nQQQQ==,\n\"B\": \"c\"\n};"),
+        ("a command", "client_secret_cmd =\nQQQQ=a;"),
+    ] {
+        let Err(diagnostics) = parse(&with(options)) else { panic!("{name}") };
+        let shown = diagnostics.render("f");
+        assert!(!shown.contains("QQQ"), "{name}:\n{shown}");
     }
 }
 
