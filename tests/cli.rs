@@ -227,6 +227,12 @@ fn what_is_no_server_is_told() {
             3,
             "pizauth: a b\n",
         ),
+        (
+            "a name of two lines",
+            b"{\"version\":1,\"answer\":\"failed\",\"reason\":\"error\",\"messages\":[\"a:1:1: \\nb\"]}\n",
+            1,
+            "pizauth: a:1:1:  b\n",
+        ),
     ] {
         let child = folder.pizauth(&["show", "work"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut stream, _) = listener.accept().unwrap();

@@ -60,6 +60,34 @@ fn check_tells_every_error_with_its_place_and_no_secret() {
     assert!(missing.stderr.contains("/nowhere/at.conf"), "{}", missing.stderr);
 }
 
+#[test]
+fn a_name_never_breaks_a_message() {
+    let mistaken = "account \"work\" {\n    scope = [\"a\"];\n}\n";
+    let home = Home::new(mistaken);
+    let odd = home.folder().write("a\nb.conf", mistaken);
+    let odd = odd.to_str().expect("a path");
+    let output = home.run(&["check", "-c", odd]).expect(1);
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert!(lines[0].starts_with("pizauth: ") && lines[0].contains("b.conf:"), "{}", output.stderr);
+    assert!(lines.contains(&"    scope = [\"***\"];"), "{}", output.stderr);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("pizauth: ")).count() * 2, lines.len(), "{lines:?}");
+    for line in [&["check", "-c", "/nowhere\nat.conf"][..], &["server", "-c", "/nowhere\nat.conf"]] {
+        let missing = home.run(line).expect(1);
+        assert_eq!(missing.stderr.lines().count(), 1, "{}", missing.stderr);
+    }
+
+    let server =
+        Pizauth::start(&account("work", "auth_uri = \"http://127.0.0.1/\"; token_uri = \"http://127.0.0.1/\";", ""));
+    for command in ["show", "auth", "refresh", "revoke", "status"] {
+        let unknown = server.run(&[command, "no\npe"]).expect(1);
+        assert_eq!(unknown.stderr.lines().count(), 1, "{command}: {}", unknown.stderr);
+    }
+    // A reload that is refused tells the same as check.
+    server.configure(mistaken);
+    let refused = server.run(&["reload"]).expect(1);
+    assert!(refused.stderr.contains("\n    scope = [\"***\"];\n"), "{}", refused.stderr);
+}
+
 /// A server whose client secret comes from a file, by a command that notes its runs.
 fn with_command(provider: &Provider, command: &str) -> Pizauth {
     let block = provider.account("work", "refresh_retry = 1s;");

@@ -173,7 +173,7 @@ impl Session {
 
 fn tell_result(result: Result<(), Failure>) {
     if let Err(failure) = result {
-        failure.messages().iter().for_each(|message| output::tell(message));
+        output::tell_failure(&failure);
     }
 }
 

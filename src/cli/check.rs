@@ -9,7 +9,7 @@ use crate::server::paths;
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let option = arguments.value("c").map(PathBuf::from);
     let path = paths::config_path(option.as_deref()).map_err(|message| Failure::Refused(vec![message]))?;
-    let (_, warnings) = paths::read_checked(&path).map_err(Failure::Refused)?;
+    let (_, warnings) = paths::read_checked(&path).map_err(Failure::Diagnosed)?;
     warnings.iter().for_each(|warning| output::tell(warning));
     Ok(())
 }

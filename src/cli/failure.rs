@@ -45,7 +45,7 @@ pub enum Failure {
     Answered {
         /// What kind of no.
         reason: Reason,
-        /// Its messages; the part of one after a line break is a line of its own.
+        /// Its messages.
         messages: Vec<String>,
     },
     /// Standard output cannot be written.
@@ -75,8 +75,10 @@ pub enum Failure {
         /// What was asked for.
         url: String,
     },
-    /// Files, configurations and metadata that are not as they must be, a message each.
+    /// Files and metadata that are not as they must be, a message each.
     Refused(Vec<String>),
+    /// What is wrong with a configuration and what it needs; a message may have its source line as a second line.
+    Diagnosed(Vec<String>),
 }
 
 impl Failure {
@@ -106,7 +108,8 @@ impl Failure {
             | Failure::GitRequest(_)
             | Failure::GitProtocol(_)
             | Failure::NoBlock { .. }
-            | Failure::Refused(_) => 1,
+            | Failure::Refused(_)
+            | Failure::Diagnosed(_) => 1,
         }
     }
 
@@ -114,7 +117,9 @@ impl Failure {
     pub fn messages(&self) -> Vec<String> {
         match self {
             Failure::Usage { fault, .. } => fault.iter().map(UsageFault::to_string).collect(),
-            Failure::Answered { messages, .. } | Failure::Refused(messages) => messages.clone(),
+            Failure::Answered { messages, .. } | Failure::Refused(messages) | Failure::Diagnosed(messages) => {
+                messages.clone()
+            }
             Failure::NoServer { fault: Some(fault) } => vec![self.to_string(), fault.to_string()],
             other => vec![other.to_string()],
         }
@@ -149,7 +154,9 @@ impl fmt::Display for Failure {
             Failure::Unexpected => {
                 f.write_str("the server answered another question; restart it, it may be of another version")
             }
-            Failure::Answered { messages, .. } | Failure::Refused(messages) => f.write_str(&messages.join("; ")),
+            Failure::Answered { messages, .. } | Failure::Refused(messages) | Failure::Diagnosed(messages) => {
+                f.write_str(&messages.join("; "))
+            }
             Failure::Stdout(error) => write!(f, "cannot write to standard output: {error}"),
             Failure::Stdin(error) => write!(f, "cannot read standard input: {error}"),
             Failure::StdinTooLong { limit } => {
@@ -176,9 +183,23 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Makes a message one that moves no cursor: control characters become blanks, but for line breaks within it.
+/// Makes a message one line that moves no cursor: control characters become blanks, since a name may hold some.
 pub fn printable(text: &str) -> String {
-    text.trim_end().chars().map(|char| if char.is_control() && char != '\n' { ' ' } else { char }).collect()
+    text.trim_end().chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+/// A message about a configuration and the source line behind it. Only behind a place, `FILE:LINE:COL: `, does a line
+/// break begin one; elsewhere it is of a name.
+pub fn split_diagnostic(text: &str) -> (&str, Option<&str>) {
+    let is_place = |text: &str| {
+        let mut parts = text.rsplit(':');
+        let mut is_number = || parts.next().is_some_and(|part| part.parse::<usize>().is_ok());
+        is_number() && is_number()
+    };
+    match text.split_once('\n') {
+        Some((first, line)) if first.match_indices(": ").any(|(at, _)| is_place(&first[..at])) => (first, Some(line)),
+        Some(_) | None => (text, None),
+    }
 }
 
 #[cfg(test)]
@@ -254,7 +275,8 @@ mod tests {
                 Failure::GitRequest(fault) => next_git_fault(*fault),
                 Failure::GitProtocol(_) => Failure::NoBlock { url: "https://login.example".to_owned() },
                 // These carry messages of other rooms, which are in files of their own.
-                Failure::NoBlock { .. } | Failure::Answered { .. } | Failure::Refused(_) => break,
+                Failure::NoBlock { .. } | Failure::Answered { .. } => break,
+                Failure::Refused(_) | Failure::Diagnosed(_) => break,
             };
             examples.push(next);
         }
@@ -335,8 +357,23 @@ mod tests {
 
     #[test]
     fn messages_cannot_drive_the_terminal() {
-        for (text, want) in [("a\x1b[2Jb\r\n", "a [2Jb"), ("a\nb\tc", "a\nb c"), ("\u{9b}x", " x")] {
+        for (text, want) in [("a\x1b[2Jb\r\n", "a [2Jb"), ("a\nb\tc", "a b c"), ("\u{9b}x", " x")] {
             assert_eq!(printable(text), want);
+        }
+    }
+
+    #[test]
+    fn only_a_source_line_is_a_second_line() {
+        for (text, want) in [
+            ("a.conf:1:2: wrong: yes", ("a.conf:1:2: wrong: yes", None)),
+            ("a.conf:1:2: wrong\n  user = 5;", ("a.conf:1:2: wrong", Some("  user = 5;"))),
+            ("a: b:12:34: wrong\n", ("a: b:12:34: wrong", Some(""))),
+            ("a\nb: cannot be read", ("a\nb: cannot be read", None)),
+            ("a:1: b\nc", ("a:1: b\nc", None)),
+            ("a:1:x: b\nc", ("a:1:x: b\nc", None)),
+            ("http_listen: 127.0.0.1:1: in use\n", ("http_listen: 127.0.0.1:1: in use\n", None)),
+        ] {
+            assert_eq!(split_diagnostic(text), want);
         }
     }
 }

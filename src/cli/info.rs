@@ -36,11 +36,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let server_info = match Client::connect() {
         Ok(client) => {
             place = client.place().clone();
-            ask_on(client).map_err(tell).ok()
+            ask_on(client).map_err(|failure| output::tell_failure(&failure)).ok()
         }
         Err(Failure::NoServer { fault: None }) => None,
         Err(failure) => {
-            tell(failure);
+            output::tell_failure(&failure);
             None
         }
     };
@@ -71,10 +71,6 @@ fn ask_on(mut client: Client) -> Result<Info, Failure> {
         Response::Done { .. } | Response::Failed { .. } | Response::Token(_) => Err(Failure::Unexpected),
         Response::Status(_) | Response::Dump { .. } => Err(Failure::Unexpected),
     }
-}
-
-fn tell(failure: Failure) {
-    failure.messages().iter().for_each(|message| output::tell(message));
 }
 
 /// The file name of the running program.

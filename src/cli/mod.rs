@@ -33,9 +33,7 @@ pub fn run() -> ExitCode {
     match command::parse(&line).and_then(invoke) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            for message in failure.messages() {
-                output::tell(&message);
-            }
+            output::tell_failure(&failure);
             if let Failure::Usage { command, .. } = failure {
                 output::tell_plain(&command::usage_text(command));
             }

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use super::failure::{Failure, printable};
+use super::failure::{Failure, printable, split_diagnostic};
 use crate::{proto::Response, sys::streams};
 
 /// Writes to standard output.
@@ -35,6 +35,20 @@ pub fn read_stdin(limit: u64) -> Result<Vec<u8>, Failure> {
 /// A standard error that cannot be written has nobody who could be told.
 pub fn tell(message: &str) {
     tell_plain(&format!("pizauth: {}\n", printable(message)));
+}
+
+/// Writes the messages of a failure to standard error.
+pub fn tell_failure(failure: &Failure) {
+    let tell = if matches!(failure, Failure::Diagnosed(_)) { tell_diagnostic } else { tell };
+    failure.messages().iter().for_each(|message| tell(message));
+}
+
+fn tell_diagnostic(message: &str) {
+    let (message, source_line) = split_diagnostic(message);
+    tell(message);
+    if let Some(source_line) = source_line {
+        tell_plain(&(printable(source_line) + "\n"));
+    }
 }
 
 /// Writes text to standard error as it is.

@@ -12,5 +12,5 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         foreground: arguments.given("d"),
         verbosity: arguments.count("v"),
     };
-    server::run(options).map_err(Failure::Refused)
+    server::run(options).map_err(Failure::Diagnosed)
 }

@@ -9,7 +9,7 @@ use super::{
     output,
 };
 use crate::{
-    proto::{Notice, Request, Response},
+    proto::{Notice, Reason, Request, Response},
     secret::Secret,
 };
 
@@ -38,7 +38,10 @@ pub fn restore(_: &Arguments) -> Result<(), Failure> {
 
 /// Has the server read its configuration again.
 pub fn reload(_: &Arguments) -> Result<(), Failure> {
-    output::finish(ask(&Request::Reload, LIMIT, tell_notice)?)
+    match ask(&Request::Reload, LIMIT, tell_notice) {
+        Err(Failure::Answered { reason: Reason::Error, messages }) => Err(Failure::Diagnosed(messages)),
+        answered => output::finish(answered?),
+    }
 }
 
 /// Refreshes a token, or starts an authorization.

@@ -47,8 +47,9 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostic {
-    /// `FILE:LINE:COL: message`, and the source line as a second line.
+    /// `FILE:LINE:COL: message`, and the source line as a second line. No other line break is in it.
     pub fn render(&self, file: &str) -> String {
+        let file = printable(file, usize::MAX);
         let first = format!("{file}:{}:{}: {}", self.line, self.column, self.message);
         match &self.source_line {
             Some(source_line) => format!("{first}\n{source_line}"),

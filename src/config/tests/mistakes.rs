@@ -406,5 +406,7 @@ fn diagnostics_are_rendered_for_people_and_editors() {
                 pizauth.conf:6:20: only \\\" and \\\\ may follow a backslash in a string; a backslash itself is \\\\\n  \
                 client_secret = \"***\";";
     assert_eq!(parse(&text).unwrap_err().render("pizauth.conf"), want);
-    assert_eq!(parse("").unwrap_err().render("a.conf"), "a.conf:1:1: at least one account must be specified");
+    let empty = parse("").unwrap_err();
+    assert_eq!(empty.render("a.conf"), "a.conf:1:1: at least one account must be specified");
+    assert_eq!(empty.render("a\nb.conf"), "a\u{fffd}b.conf:1:1: at least one account must be specified");
 }
