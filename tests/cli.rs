@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{BufRead, BufReader, ErrorKind, Write},
     os::{
         fd::OwnedFd,
         unix::{
@@ -13,7 +13,8 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use pizauth::cli::command::{COMMANDS, Operands, synopsis};
@@ -212,6 +213,51 @@ fn a_stderr_that_cannot_be_written_changes_no_status() {
     assert_eq!(status.code(), Some(5));
 }
 
+/// The next connection of a client, with its first request.
+fn first_request(listener: &UnixListener, client: &mut Child) -> (UnixStream, String) {
+    listener.set_nonblocking(true).unwrap();
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert_eq!(client.try_wait().unwrap(), None, "the client asks no more");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    stream.set_nonblocking(false).unwrap();
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).unwrap();
+    (stream, line)
+}
+
+#[test]
+fn a_busy_server_is_told_from_one_that_hangs() {
+    let start = |folder: &Folder| {
+        folder.pizauth(&["revoke", "work"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let (hung, busy) = (Folder::new("hung"), Folder::new("busy"));
+    let _nobody = UnixListener::bind(hung.socket()).unwrap();
+    let listener = UnixListener::bind(busy.socket()).unwrap();
+    let (hopeless, mut patient) = (start(&hung), start(&busy));
+
+    let (mut revocation, line) = first_request(&listener, &mut patient);
+    assert!(line.contains("\"revoke\""), "{line}");
+    let (mut other, line) = first_request(&listener, &mut patient);
+    assert!(line.contains("\"info\""), "{line}");
+    other.write_all(b"{\"version\":1,\"answer\":\"done\",\"messages\":[]}\n").unwrap();
+    // The provider has answered by the time that the next question comes.
+    let (unanswered, line) = first_request(&listener, &mut patient);
+    assert!(line.contains("\"info\""), "{line}");
+    revocation.write_all(b"{\"version\":1,\"answer\":\"done\",\"messages\":[\"gone\"]}\n").unwrap();
+    drop(unanswered);
+    let output = patient.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), "pizauth: gone\n"));
+
+    let output = hopeless.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert!(stderr(&output).contains("no answer within 10 s"), "{}", stderr(&output));
+}
+
 #[test]
 fn what_is_no_server_is_told() {
     let folder = Folder::new("strange");
@@ -234,10 +280,9 @@ fn what_is_no_server_is_told() {
             "pizauth: a:1:1:  b\n",
         ),
     ] {
-        let child = folder.pizauth(&["show", "work"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(&stream), &mut line).unwrap();
+        let mut child =
+            folder.pizauth(&["show", "work"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut stream, line) = first_request(&listener, &mut child);
         assert_eq!(
             line,
             "{\"version\":1,\"request\":\"show\",\"account\":\"work\",\"wait\":null,\"min_life\":null,\"urls\":true,\"git_host\":null}\n"

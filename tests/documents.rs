@@ -160,6 +160,9 @@ const LIMITS: &[(&str, &str, &str)] = &[
     ("sys/log.rs", "MAX_LINE: usize = 2048;", "a line of the log: 2048 bytes"),
     ("engine/account.rs", "MAX_PAUSE: Duration = Duration::from_secs(5);", "at least 5 seconds apart"),
     ("oauth/text.rs", "MAX_SHOWN: usize = 500;", "500 characters each"),
+    ("cli/client.rs", "LIMIT: Duration = Duration::from_secs(10);", "an answer within 10 seconds beyond"),
+    ("cli/simple.rs", "SHUTDOWN: Duration = Duration::from_secs(20);", "20 seconds for shutdown ;"),
+    ("cli/simple.rs", "REVOCATION: Duration = Duration::from_secs(130);", "revoke waits up to 140 seconds"),
     ("engine/shutdown.rs", "FOR_CALLS: Duration = Duration::from_secs(5);", "5 seconds for requests under way"),
     ("engine/shutdown.rs", "FOR_SAVE: Duration = Duration::from_secs(10);", "10 seconds for persist_cmd"),
 ];

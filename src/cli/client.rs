@@ -195,6 +195,36 @@ pub fn ask(request: &Request, limit: Duration, on_notice: impl FnMut(Notice)) ->
     judge(Client::connect()?.exchange(request, deadline, on_notice)?)
 }
 
+/// As [`ask`], where the server may be busy for `patience` before it has an answer.
+///
+/// One that is busy is told from one that hangs: it answers on another connection meanwhile.
+pub fn ask_patiently(
+    request: &Request,
+    patience: Duration,
+    mut on_notice: impl FnMut(Notice),
+) -> Result<Response, Failure> {
+    let end = Deadline::after(LIMIT + patience);
+    let mut client = Client::connect()?;
+    client.send(request, Deadline::after(LIMIT))?;
+    loop {
+        let sign_of_life = Deadline::after(LIMIT);
+        match client.line(Deadline::after(LIMIT / 2)) {
+            Ok(Line::Notice(notice)) => on_notice(notice),
+            Ok(Line::Response(response)) => return judge(response),
+            Err(Failure::NoAnswer { .. }) => {
+                end.remaining()?;
+                let other =
+                    Client::connect().and_then(|mut other| other.exchange(&Request::Info, sign_of_life, |_| {}));
+                // Whatever else this one ends with, the first connection tells it too.
+                if let Err(failure @ Failure::NoAnswer { .. }) = other {
+                    return Err(failure);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
 /// Turns a failed answer into the failure that it is.
 pub fn judge(response: Response) -> Result<Response, Failure> {
     match response {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    client::{Client, Deadline, LIMIT, ask, judge},
+    client::{Client, Deadline, LIMIT, ask, ask_patiently, judge},
     command::Arguments,
     failure::Failure,
     output,
@@ -16,7 +16,7 @@ use crate::{
 /// Longest dump that `restore` reads, in bytes: with every line break escaped it still fits into a request.
 const MAX_DUMP: u64 = 48 * 1024 * 1024;
 
-/// How long a revocation may take: `client_secret_cmd` has a minute, and each of two requests half of one and a little.
+/// How long a revocation may take beyond an answer at hand: `client_secret_cmd` has a minute, and each of two requests half of one and a little.
 const REVOCATION: Duration = Duration::from_secs(130);
 
 /// How long the server may take to save its state and end.
@@ -58,8 +58,9 @@ pub fn refresh(arguments: &Arguments) -> Result<(), Failure> {
 /// Forgets a token.
 pub fn revoke(arguments: &Arguments) -> Result<(), Failure> {
     let local = arguments.given("l");
-    let limit = if local { LIMIT } else { LIMIT + REVOCATION };
-    output::finish(ask(&Request::Revoke { account: arguments.operand(), local }, limit, tell_notice)?)
+    let patience = if local { Duration::ZERO } else { REVOCATION };
+    let request = Request::Revoke { account: arguments.operand(), local };
+    output::finish(ask_patiently(&request, patience, tell_notice)?)
 }
 
 /// Stops the server, and returns once its process no longer holds the connection.
