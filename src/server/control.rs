@@ -109,6 +109,15 @@ impl Control {
         Ok(Self { listener, clients: Slab::new(Room::Control), uid, cap, buffer, accept_again: None })
     }
 
+    /// Listens on `listener` from now on. The clients that there are stay.
+    pub(super) fn listen_on(&mut self, mut listener: UnixListener, registry: &Registry) -> io::Result<()> {
+        registry.register(&mut listener, Source::ControlListener.token(), Interest::READABLE)?;
+        // Closed next, which is all that is needed where this fails.
+        let _ = registry.deregister(&mut self.listener);
+        self.listener = listener;
+        Ok(())
+    }
+
     /// Accepts every client that waits.
     pub(super) fn accept(&mut self, registry: &Registry, now: Time, log: &Log, events: &mut VecDeque<Event>) {
         self.accept_again = None;

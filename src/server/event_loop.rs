@@ -1,8 +1,9 @@
 //! The loop: waits, lets each room make events of what is ready, feeds them to the engine, performs its effects.
 //!
-//! One turn: poll until the nearest deadline; read the clocks once; rooms; events one by one, each followed by its
-//! effects; deadlines. An effect that fails at once leaves its event for the next turn, so the engine is never called
-//! from inside the drain. Everything is edge-triggered, so each room reads until nothing is left.
+//! One turn: poll until the nearest deadline; read the clocks once; make sure that the place is still this server's;
+//! rooms; events one by one, each followed by its effects; deadlines. An effect that fails at once leaves its event for
+//! the next turn, so the engine is never called from inside the drain. Everything is edge-triggered, so each room reads
+//! until nothing is left.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -43,7 +44,7 @@ use crate::{
         sandbox::Inherited,
         save_mark::SaveMark,
         signal::Signals,
-        socket::ControlSocket,
+        socket::{ControlSocket, Kept},
         user, wipe,
     },
 };
@@ -65,7 +66,7 @@ pub(super) struct Parts<'a> {
     /// The configuration, bound and loaded.
     pub staged: Staged,
     /// The control socket's lock and place.
-    pub socket: &'a ControlSocket,
+    pub socket: &'a mut ControlSocket,
     /// The control socket's listener, not blocking.
     pub listener: std::os::unix::net::UnixListener,
     /// What hooks get back.
@@ -103,7 +104,7 @@ pub(super) struct EventLoop<'a> {
     later: VecDeque<Event>,
     staged: Option<(Ticket, Staged)>,
     config_path: PathBuf,
-    socket: &'a ControlSocket,
+    socket: &'a mut ControlSocket,
     touch_at: Time,
     /// When this turn began.
     now: Time,
@@ -169,15 +170,21 @@ impl<'a> EventLoop<'a> {
         self.feed(now);
     }
 
-    /// Turns until the engine wants to exit, and takes leave of clients and hooks.
-    pub(super) fn run(mut self) -> io::Result<ExitReason> {
+    /// Turns until the engine wants to exit or the place is lost, and takes leave of clients and hooks.
+    pub(super) fn run(mut self) -> Result<ExitReason, Fault> {
         let mut ready = Events::with_capacity(EVENTS);
         loop {
             if let Some(reason) = self.exit {
                 self.take_leave(&mut ready)?;
                 return Ok(reason);
             }
-            let now = self.turn(&mut ready, None)?;
+            let now = self.wait(&mut ready, None)?;
+            if let Err(fault) = self.keep_place() {
+                self.notify.stopping();
+                self.take_leave(&mut ready)?;
+                return Err(fault);
+            }
+            self.take_in(&ready, now.time);
             self.feed(now);
             if self.engine.poll_timeout().is_some_and(|(at, _)| at <= now.time) {
                 self.engine.handle_timeout(now);
@@ -187,8 +194,8 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    /// Waits for the nearest deadline or `until`, and lets every room take in what happened.
-    fn turn(&mut self, ready: &mut Events, until: Option<Time>) -> io::Result<Now> {
+    /// Waits for the nearest deadline or `until`.
+    fn wait(&mut self, ready: &mut Events, until: Option<Time>) -> io::Result<Now> {
         let timeout = self.wait_for(until);
         if let Err(error) = self.poll.poll(ready, timeout) {
             if error.kind() != io::ErrorKind::Interrupted {
@@ -198,14 +205,35 @@ impl<'a> EventLoop<'a> {
         }
         let now = self.clock.now();
         self.now = now.time;
+        Ok(now)
+    }
+
+    /// Fails where another server may have the place: two that refresh the same tokens lose them. A logout, for one,
+    /// takes the runtime folder away from a server that lives on, and the next login starts another.
+    fn keep_place(&mut self) -> Result<(), Fault> {
+        match self.socket.keep() {
+            Ok(Kept::AsItWas) => {}
+            Ok(Kept::WithNew(listener)) => {
+                match self.control.listen_on(UnixListener::from_std(listener), self.poll.registry()) {
+                    Ok(()) => self.log.write(Level::Warn, "the socket was removed: there is a new one"),
+                    Err(error) => self.log.write(Level::Error, &format!("the new socket is not listened to: {error}")),
+                }
+            }
+            Ok(Kept::Lost) => return Err(Fault::PlaceLost { lock: self.socket.place().lock() }),
+            Err(error) => self.log.write(Level::Warn, &format!("the socket cannot be made anew: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Lets every room take in what happened.
+    fn take_in(&mut self, ready: &Events, now: Time) {
         self.events.append(&mut self.later);
         // Newcomers last: they can get the place of somebody of whom there is still something to be told.
         let (newcomers, others): (Vec<_>, Vec<_>) = ready.iter().partition(|event| is_newcomer(event));
         for event in others.into_iter().chain(newcomers) {
-            self.dispatch(event, now.time);
+            self.dispatch(event, now);
         }
-        self.expire(now.time);
-        Ok(now)
+        self.expire(now);
     }
 
     /// How long the poll may wait.
@@ -370,7 +398,8 @@ impl<'a> EventLoop<'a> {
         self.later.clear();
         while self.now < until && !(self.control.is_flushed() && self.redirect.is_flushed() && self.hooks.have_ended())
         {
-            self.turn(ready, Some(until))?;
+            let now = self.wait(ready, Some(until))?;
+            self.take_in(ready, now.time);
             // There is nobody left to tell.
             self.events.clear();
             self.later.clear();

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration file, a file that it names or an address, and why a server does not start or
 //! stay: every message of the server but the engine's.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 /// A message about the start, the configuration or a reload, one line that says what to do where that is not plain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(super) enum Fault {
     Died { status: String },
     NotStarted { reason: String },
     Stopped { reason: String },
+    PlaceLost { lock: PathBuf },
     Unsaved,
 }
 
@@ -48,6 +49,12 @@ pub(super) enum PemFault {
     NoKey,
     BadKey,
     OtherKey,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Stopped { reason: error.to_string() }
+    }
 }
 
 impl From<Fault> for String {
@@ -107,6 +114,11 @@ impl fmt::Display for Fault {
             }
             Fault::NotStarted { reason } => write!(f, "the server could not start: {reason}"),
             Fault::Stopped { reason } => write!(f, "the server stopped: {reason}; start it again"),
+            Fault::PlaceLost { lock } => write!(
+                f,
+                "the server stopped without saving: {} was removed, and another server may have the tokens now",
+                lock.display()
+            ),
             Fault::Unsaved => f.write_str("the token state could not be saved; the log says why"),
         }
     }
@@ -185,7 +197,8 @@ mod tests {
                 Fault::NotDetached { .. } => Fault::Died { status: "exit status: 101".to_owned() },
                 Fault::Died { .. } => Fault::NotStarted { reason: reason() },
                 Fault::NotStarted { .. } => Fault::Stopped { reason: reason() },
-                Fault::Stopped { .. } => Fault::Unsaved,
+                Fault::Stopped { .. } => Fault::PlaceLost { lock: "/run/user/1000/pizauth/pizauth.sock.lock".into() },
+                Fault::PlaceLost { .. } => Fault::Unsaved,
                 Fault::Unsaved => break,
             };
             examples.push(next);

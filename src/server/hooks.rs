@@ -203,6 +203,7 @@ impl Hooks {
 
     /// Asks every hook to end but `startup_cmd`, because this process will.
     pub(super) fn terminate_all(&mut self, now: Time) {
+        self.postponed = Postponed::default();
         for child in self.doomed() {
             if matches!(child.phase, Phase::Running { .. }) {
                 child.terminate(ChildEnd::Killed, now);

@@ -137,11 +137,11 @@ impl Start {
 
     /// Serves until the end, and tells the waiting parent, if there is one, how the start went.
     fn serve(self, log: Log, output: Output, parent: Option<daemon::Readiness>) -> Result<(), Vec<String>> {
-        let Start { config_path, staged, socket, listener, inherited, verbosity: _ } = self;
+        let Start { config_path, staged, mut socket, listener, inherited, verbosity: _ } = self;
         let parts = Parts {
             config_path,
             staged,
-            socket: &socket,
+            socket: &mut socket,
             listener,
             inherited,
             output,
@@ -165,6 +165,8 @@ impl Start {
             }
         };
         event_loop.start();
+        // Where nobody reads what this process says at its end.
+        let is_detached = parent.is_some();
         if let Some(error) = parent.and_then(|parent| parent.ready().err()) {
             log.write(Level::Warn, &format!("the terminal was not let go of: {error}"));
         }
@@ -173,9 +175,12 @@ impl Start {
         match end {
             Ok(ExitReason::Asked) => Ok(()),
             Ok(ExitReason::Unsaved) => Err(vec![Fault::Unsaved.into()]),
-            Err(error) => {
-                log.write(Level::Error, &format!("the server stops: {error}"));
-                Err(vec![Fault::Stopped { reason: error.to_string() }.into()])
+            Err(fault) => {
+                let line = String::from(fault);
+                if is_detached {
+                    log.write(Level::Error, &line);
+                }
+                Err(vec![line])
             }
         }
     }

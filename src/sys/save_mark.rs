@@ -4,27 +4,29 @@
 //! server sees by the mark that it must neither read nor write the store until that command has ended.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use super::socket::same_file;
+
 /// How long a mark counts: a save's limit and its end. Numbers of process groups are used again.
 const LIFE: Duration = Duration::from_secs(65);
 
-/// The mark, and whether it is this server's.
+/// The mark, and the file where it is this server's.
 #[derive(Debug)]
 pub struct SaveMark {
     path: PathBuf,
-    set: bool,
+    set: Option<File>,
 }
 
 impl SaveMark {
     /// The mark at `path`, which is in a folder that nobody else can write to.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, set: false }
+        Self { path, set: None }
     }
 
     /// Marks that the process group `group` saves. To be called before it gets anything to save.
@@ -32,20 +34,21 @@ impl SaveMark {
         // Anew, so that its age is right.
         let _ = fs::remove_file(&self.path);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
-        self.set = true;
-        file.write_all(group.to_string().as_bytes())
+        let written = file.write_all(group.to_string().as_bytes());
+        self.set = Some(file);
+        written
     }
 
     /// Takes the mark away, if it is this server's.
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.set) {
+        if self.set.take().is_some_and(|file| same_file(&file, &self.path)) {
             let _ = fs::remove_file(&self.path);
         }
     }
 
     /// Whether a save of an earlier server still runs.
     pub fn is_held(&self) -> bool {
-        !self.set && is_recent(&self.path) && group_of(&self.path).is_some_and(lives)
+        self.set.is_none() && is_recent(&self.path) && group_of(&self.path).is_some_and(lives)
     }
 }
 
@@ -104,6 +107,11 @@ mod tests {
         assert!(!next.is_held(), "a save that has ended");
         first.clear();
         assert!(!path.exists());
+
+        first.set(child.id()).unwrap();
+        SaveMark::new(path.clone()).set(child.id()).unwrap();
+        first.clear();
+        assert!(path.exists(), "another server's");
     }
 
     #[test]

@@ -84,8 +84,8 @@ pub struct ControlSocket {
     lock: File,
     directory: Directory,
     place: Place,
-    /// The file that this server made, as device and inode; none where the socket was passed.
-    made: Option<(u64, u64)>,
+    /// The socket that this server made; none where it was passed.
+    made: Option<Identity>,
 }
 
 impl ControlSocket {
@@ -104,14 +104,12 @@ impl ControlSocket {
         let directory = Directory::open(&place, Asker::Server(uid))?;
         let lock = lock(&place.lock())?;
         let (listener, made) = match passed {
-            Some(listener) => (listener, None),
-            None => {
-                clear(&path)?;
-                let (listener, made) = bind(&path).map_err(|error| SocketError::Io(path.clone(), error))?;
-                (listener, Some(made))
+            Some(listener) => {
+                listener.set_nonblocking(true).map_err(|error| SocketError::Io(path, error))?;
+                (listener, None)
             }
+            None => bind(&path).map(|(listener, made)| (listener, Some(made)))?,
         };
-        listener.set_nonblocking(true).map_err(|error| SocketError::Io(path, error))?;
         Ok((ControlSocket { lock, directory, place, made }, listener))
     }
 
@@ -128,14 +126,52 @@ impl ControlSocket {
         touch_path(&self.place.socket()).and(lock).and(directory)
     }
 
-    /// Removes the socket, if it is the one that this server made, and gives the place up.
+    /// Makes sure that the place is still this server's: to be called before anything is done with the tokens.
+    ///
+    /// While the lock or the socket is where this server made it, no other server can have had the place, and what was
+    /// removed is made anew. Where neither is, another may have used the tokens.
+    pub fn keep(&mut self) -> Result<Kept, SocketError> {
+        let (lock_path, path) = (self.place.lock(), self.place.socket());
+        let has_lock = self.lock.metadata().is_ok_and(|held| lies_at(&lock_path, (held.dev(), held.ino())));
+        let renewed = match self.made.map(|made| lies_at(&path, made)) {
+            Some(true) | None if has_lock => return Ok(Kept::AsItWas),
+            Some(true) => lock(&lock_path).map(|lock| {
+                self.lock = lock;
+                Kept::AsItWas
+            }),
+            Some(false) if has_lock => bind(&path).map(|(listener, made)| {
+                self.made = Some(made);
+                Kept::WithNew(listener)
+            }),
+            Some(false) | None => Ok(Kept::Lost),
+        };
+        match renewed {
+            Err(SocketError::Running) => Ok(Kept::Lost),
+            renewed => renewed,
+        }
+    }
+
+    /// Removes the socket and the lock, if they are those that this server made, and gives the place up.
     pub fn close(self) {
         let path = self.place.socket();
         if self.made.is_some() && identity(&path).ok() == self.made {
             let _ = fs::remove_file(path);
         }
-        let _ = fs::remove_file(self.place.lock());
+        if same_file(&self.lock, &self.place.lock()) {
+            let _ = fs::remove_file(self.place.lock());
+        }
     }
+}
+
+/// What became of a server's place.
+#[derive(Debug)]
+pub enum Kept {
+    /// The place and its listener are this server's.
+    AsItWas,
+    /// The socket was removed, and this is the new one's listener.
+    WithNew(UnixListener),
+    /// Another server may have the place, or have had it.
+    Lost,
 }
 
 /// A client's connection to the user's server.
@@ -266,13 +302,25 @@ fn flock(file: &File, kind: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), kind | libc::LOCK_NB) }).map(drop)
 }
 
-fn same_file(file: &File, path: &Path) -> bool {
+/// Whether `file` lies at `path`.
+pub(super) fn same_file(file: &File, path: &Path) -> bool {
     file.metadata().map(|own| (own.dev(), own.ino())).ok() == identity(path).ok()
 }
 
-/// The device and inode of what lies at `path`, links not followed.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+/// A file's device and inode.
+type Identity = (u64, u64);
+
+/// The identity of what lies at `path`, links not followed.
+fn identity(path: &Path) -> io::Result<Identity> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Whether `file` lies at `path`, or may for all that the system tells.
+fn lies_at(path: &Path, file: Identity) -> bool {
+    match identity(path) {
+        Ok(found) => found == file,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
 }
 
 /// Removes a socket that nobody listens to. The lock is held, so no server of ours can be about to.
@@ -292,12 +340,16 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// Listens at `path`, for the user alone; returns the file's identity too.
-fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    let made = identity(path)?;
-    Ok((listener, made))
+/// Listens at `path`, for the user alone and without blocking, in place of a stale socket; returns the file's identity
+/// too.
+fn bind(path: &Path) -> Result<(UnixListener, Identity), SocketError> {
+    clear(path)?;
+    let bound = UnixListener::bind(path).and_then(|listener| {
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok((listener, identity(path)?))
+    });
+    bound.map_err(|error| SocketError::Io(path.into(), error))
 }
 
 fn touch_open(file: &File) -> io::Result<()> {
@@ -396,6 +448,63 @@ mod tests {
         assert!(listener.accept().is_ok());
         socket.close();
         assert!(place(&scratch).socket().exists());
+    }
+
+    #[test]
+    fn what_is_removed_of_a_place_comes_back_while_it_cannot_be_anothers() {
+        let scratch = Scratch::new();
+        let (mut socket, listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::AsItWas)));
+
+        fs::remove_file(place(&scratch).socket()).unwrap();
+        let Ok(Kept::WithNew(_listener)) = socket.keep() else { panic!("no new listener") };
+        drop(listener);
+        connect([place(&scratch)], uid(), PATIENCE).unwrap();
+        assert_eq!(fs::metadata(place(&scratch).socket()).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_file(place(&scratch).lock()).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::AsItWas)));
+        assert!(is_taken(&place(&scratch)));
+
+        fs::remove_file(place(&scratch).lock()).unwrap();
+        let _another = lock(&place(&scratch).lock()).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::Lost)), "another server has the lock");
+        socket.close();
+        assert!(place(&scratch).lock().exists(), "and keeps it");
+        assert!(!place(&scratch).socket().exists());
+    }
+
+    #[test]
+    fn a_place_that_may_have_been_anothers_is_lost() {
+        type Take = fn(&Place) -> Option<UnixListener>;
+        let remove_folder: Take = |place| {
+            fs::remove_dir_all(place.directory()).unwrap();
+            None
+        };
+        let remove_both: Take = |place| {
+            fs::remove_file(place.lock()).unwrap();
+            fs::remove_file(place.socket()).unwrap();
+            None
+        };
+        let put_another: Take = |place| {
+            fs::remove_file(place.socket()).unwrap();
+            Some(UnixListener::bind(place.socket()).unwrap())
+        };
+        for (name, take) in [
+            ("the folder is gone", remove_folder),
+            ("both are gone", remove_both),
+            ("a server without a lock listens there", put_another),
+        ] {
+            let scratch = Scratch::new();
+            let (mut socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+            let _another = take(&place(&scratch));
+            assert!(matches!(socket.keep(), Ok(Kept::Lost)), "{name}");
+        }
+        let scratch = Scratch::new();
+        let passed = UnixListener::bind(scratch.path().join("passed")).unwrap();
+        let (mut socket, _listener) = ControlSocket::open(place(&scratch), uid(), Some(passed)).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::AsItWas)), "a passed socket is not looked for");
+        fs::remove_file(place(&scratch).lock()).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::Lost)), "but the lock is");
     }
 
     #[test]
