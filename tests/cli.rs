@@ -259,6 +259,35 @@ fn a_busy_server_is_told_from_one_that_hangs() {
 }
 
 #[test]
+fn a_url_and_a_code_are_printed_once_each() {
+    let folder = Folder::new("once");
+    let listener = UnixListener::bind(folder.socket()).unwrap();
+    let mut child = folder.pizauth(&["auth", "work"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stream, _) = first_request(&listener, &mut child);
+    let url = |url| format!("\"authorize\",\"url\":{url:?}");
+    let code = |code| {
+        format!(
+            "\"device\",\"verification_uri\":\"https://a.example/d\",\"verification_uri_complete\":null,\"user_code\":{code:?}"
+        )
+    };
+    for notice in [
+        url("https://a.example/1"),
+        code("ABC"),
+        // A listener that moves changes the URL alone.
+        url("https://a.example/2"),
+        code("ABC"),
+        code("DEF"),
+        url("https://a.example/2"),
+    ] {
+        stream.write_all(format!("{{\"version\":1,\"notice\":{notice}}}\n").as_bytes()).unwrap();
+    }
+    stream.write_all(b"{\"version\":1,\"answer\":\"done\",\"messages\":[]}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let want = "https://a.example/1\nhttps://a.example/d\nABC\nhttps://a.example/2\nhttps://a.example/d\nDEF\n";
+    assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), (want, ""));
+}
+
+#[test]
 fn what_is_no_server_is_told() {
     let folder = Folder::new("strange");
     let listener = UnixListener::bind(folder.socket()).unwrap();

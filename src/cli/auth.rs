@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut client = Client::connect()?;
     client.send(&request, deadline)?;
     let stdin = if wait.is_some() { Stdin::open() } else { Stdin::closed() };
-    Session { account, deadline, client, paste: None, waiting: Vec::new(), stdin, announced: String::new() }.run()
+    Session { account, deadline, client, paste: None, waiting: Vec::new(), stdin, announced: Vec::new() }.run()
 }
 
 struct Session {
@@ -59,8 +59,8 @@ struct Session {
     /// Lines to paste after that one.
     waiting: Vec<Secret>,
     stdin: Stdin,
-    /// What was last printed.
-    announced: String,
+    /// What was printed, a URL or a code with its URLs each.
+    announced: Vec<String>,
 }
 
 impl Session {
@@ -93,29 +93,28 @@ impl Session {
         }
     }
 
-    /// Prints where to authorise, once, and a terminal's user is told what to do.
+    /// Prints where to authorise, each URL and each code once, and a terminal's user is told what to do.
     fn announce(&mut self, notice: Notice) -> Result<(), Failure> {
-        let (text, advice) = match notice {
+        let (lines, advice) = match notice {
             Notice::Message { text } => {
                 output::tell(&text);
                 return Ok(());
             }
-            Notice::Authorize { url } => (url + "\n", Advice::OpenUrl),
+            Notice::Authorize { url } => (vec![url], Advice::OpenUrl),
             Notice::Device { verification_uri, verification_uri_complete, user_code } => {
-                let complete = verification_uri_complete.map(|uri| uri + "\n").unwrap_or_default();
-                (format!("{verification_uri}\n{user_code}\n{complete}"), Advice::EnterCode)
+                let lines = [verification_uri, user_code].into_iter().chain(verification_uri_complete);
+                (lines.collect(), Advice::EnterCode)
             }
         };
-        // Line by line, since a line break is what separates them.
-        let text: String = text.lines().map(|line| printable(line) + "\n").collect();
-        if text == self.announced {
+        let text: String = lines.iter().map(|line| printable(line) + "\n").collect();
+        if self.announced.contains(&text) {
             return Ok(());
         }
         output::print(text.as_bytes())?;
         if self.stdin.is_watched_terminal() {
             output::tell(&advice.to_string());
         }
-        self.announced = text;
+        self.announced.push(text);
         Ok(())
     }
 
