@@ -13,6 +13,7 @@
 //! | `Requested` | redirect with `error` | `Closed`: report, failure page, the waiters fail |
 //! | `Requested` | the same question again | unchanged: the same URL |
 //! | `Requested` | a listener moved | `Requested` with a new URL |
+//! | `Requested` | the listener is gone | `Closed`: a user code is asked for where somebody waits |
 //! | `Exchanging` | the same redirect again | unchanged: the page joins |
 //! | `Exchanging` | tokens | `Closed`: token installed, success page |
 //! | `Exchanging` | no byte of the request was written | the same, tried again every 5 s for a minute |
@@ -26,14 +27,20 @@
 //! | --- | --- | --- |
 //! | `Closed` | somebody asks for a token that only the user can give | `Asking`: device authorization request |
 //! | `Asking` | user code | `Polling`: notify, tell the waiters the code |
-//! | `Asking` | transient failure | the same, after a pause, while somebody waits; else `Closed` |
-//! | `Asking` | any other failure | `Closed`: report, the waiters fail |
-//! | `Polling` | `authorization_pending`, network trouble | the same, after the interval |
+//! | `Asking` | transient failure | the same, due after the backoff |
+//! | `Asking`, due | the time comes | a further request where somebody waits; else `Closed` |
+//! | `Asking`, due | `pizauth auth` | a further request at once |
+//! | `Asking` | any other failure | `Held` for an hour: report, the waiters fail |
+//! | `Asking` | the same, while a browser is asked too | `Closed` |
+//! | `Held` | the hour is over, or the configuration is read anew | `Closed` |
+//! | `Held` | `pizauth auth` or `pizauth refresh` | `Asking`: device authorization request |
+//! | `Polling` | `authorization_pending`, an answer that may pass | the same, after the interval |
+//! | `Polling` | no answer | the same, after the interval doubled for each in a row, up to a minute |
 //! | `Polling` | `slow_down`, 429 | the same, the interval 5 s longer |
 //! | `Polling` | tokens | `Closed`: token installed |
 //! | `Polling` | any other failure, or the code's end between two polls | `Closed`: report, the waiters fail |
 //! | `Asking`, `Polling` between two polls | tokens were restored | `Closed` |
-//! | any | token obtained in a browser, revoked, account changed | `Closed` |
+//! | any | token obtained in a browser, or refused there, revoked, account changed | `Closed` |
 //!
 //! [`Renewal`], a token request that needs no user (RFC 6749 s6, s4.4):
 //!
@@ -64,6 +71,7 @@ use std::{rc::Rc, time::Duration};
 
 use super::{
     WallTime,
+    calls::Purpose,
     event::{ConnId, Ticket},
     time::{Now, Time},
     waiters::Waiter,
@@ -121,7 +129,6 @@ pub(super) struct Account {
 pub(super) struct Issued {
     pub(super) access_token: Secret,
     pub(super) obtained_at: Time,
-    pub(super) obtained_wall: WallTime,
     pub(super) expires_at: Time,
     /// The whole life, which may be longer than the time since `obtained_at` can tell shortly after boot.
     pub(super) life: Duration,
@@ -134,6 +141,11 @@ pub(super) struct Issued {
 }
 
 impl Issued {
+    /// When its life began, by the clock as it is now; it may have been wrong then.
+    pub(super) fn began_at(&self, now: Now) -> WallTime {
+        now.wall_at(self.expires_at) - self.life
+    }
+
     /// Whether the access token works, as far as the clock tells.
     pub(super) fn is_usable(&self, now: Time) -> bool {
         now < self.expires_at && !self.access_token.is_empty()
@@ -187,9 +199,19 @@ pub(super) enum Device {
     /// Nobody is asked.
     Closed,
     /// The device authorization endpoint is asked for a user code.
-    Asking(Attempt),
+    Asking(Asking),
+    /// It refused for a reason that waiting does not mend; nobody but the user asks again until then.
+    Held(Time),
     /// The user has a code; the token endpoint is polled.
     Polling(Polling),
+}
+
+/// A question for a user code.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking {
+    pub(super) attempt: Attempt,
+    /// Failed questions in a row.
+    pub(super) failures: u32,
 }
 
 /// A user code that waits to be entered.
@@ -202,6 +224,16 @@ pub(super) struct Polling {
     pub(super) expires_at: Time,
     pub(super) interval: Duration,
     pub(super) attempt: Attempt,
+    /// Polls in a row that got no answer.
+    pub(super) unanswered: u32,
+}
+
+/// What the user is asked to open.
+pub(super) enum Invitation<'a> {
+    /// A URL, in a browser that reaches the listener.
+    Browser(&'a Requested),
+    /// A verification URI, to enter a user code.
+    Device(&'a Polling),
 }
 
 /// A token request that needs no user.
@@ -333,6 +365,7 @@ impl Account {
         let name = |state: &Device| match state {
             Device::Closed => "closed",
             Device::Asking(_) => "asking",
+            Device::Held(_) => "held",
             Device::Polling(_) => "polling",
         };
         let line = format!("{}: device {} -> {}", self.name(), name(&self.device), name(&next));
@@ -354,7 +387,17 @@ impl Account {
 
     /// Whether the user has been asked, and has not answered yet.
     pub(super) fn is_authorizing(&self) -> bool {
-        !matches!((&self.browser, &self.device), (Browser::Closed, Device::Closed))
+        !matches!((&self.browser, &self.device), (Browser::Closed, Device::Closed | Device::Held(_)))
+    }
+
+    /// What to tell of an open authorization where only one thing can be told: if both are open, what the grant names.
+    pub(super) fn invitation(&self) -> Option<Invitation<'_>> {
+        match (&self.browser, &self.device, self.settings.grant) {
+            (_, Device::Polling(polling), Grant::DeviceCode) => Some(Invitation::Device(polling)),
+            (Browser::Requested(request), _, _) => Some(Invitation::Browser(request)),
+            (_, Device::Polling(polling), _) => Some(Invitation::Device(polling)),
+            (_, Device::Closed | Device::Asking(_) | Device::Held(_), _) => None,
+        }
     }
 
     /// Whether a request is under way that may bring what the user has granted.
@@ -362,13 +405,38 @@ impl Account {
         match (&self.browser, &self.device) {
             (Browser::Exchanging(_), _) => true,
             (_, Device::Polling(polling)) => matches!(polling.attempt, Attempt::InFlight(_)),
-            (Browser::Closed | Browser::Requested(_), Device::Closed | Device::Asking(_)) => false,
+            (_, Device::Closed | Device::Asking(_) | Device::Held(_)) => false,
+        }
+    }
+
+    /// Whether a machine still waits for the answer to this request.
+    pub(super) fn holds(&self, purpose: &Purpose, ticket: Ticket) -> bool {
+        let in_flight = Attempt::InFlight(ticket);
+        match (purpose, &self.browser, &self.device) {
+            (Purpose::Exchange(_), Browser::Exchanging(exchanging), _) => exchanging.attempt == in_flight,
+            (Purpose::DeviceAuthorization(_), _, Device::Asking(asking)) => asking.attempt == in_flight,
+            (Purpose::DevicePoll(_), _, Device::Polling(polling)) => polling.attempt == in_flight,
+            (Purpose::Renewal(..), _, _) => self.renewal == Renewal::InFlight(ticket),
+            (
+                Purpose::Exchange(_)
+                | Purpose::DeviceAuthorization(_)
+                | Purpose::DevicePoll(_)
+                | Purpose::Revocation(_),
+                _,
+                _,
+            ) => false,
         }
     }
 
     /// Whether a token request without a user is possible.
     pub(super) fn is_renewable(&self) -> bool {
         self.refresh_token().is_some() || self.settings.grant == Grant::ClientCredentials
+    }
+
+    /// Whether a refresh token is of any use: an account without user gets tokens as it got the first (RFC 6749 s4.4.3),
+    /// so nothing can end that a refresh token would outlive.
+    pub(super) fn keeps_refresh_tokens(&self) -> bool {
+        self.settings.grant != Grant::ClientCredentials
     }
 
     /// The refresh token, where there is one.
@@ -412,8 +480,9 @@ impl Account {
                 Attempt::Due(at) => Some((at.min(polling.expires_at), "device poll")),
                 Attempt::InFlight(_) => None,
             },
-            Device::Asking(Attempt::Due(at)) => Some((*at, "device authorization")),
-            Device::Closed | Device::Asking(Attempt::InFlight(_)) => None,
+            Device::Asking(Asking { attempt: Attempt::Due(at), .. }) => Some((*at, "device authorization")),
+            Device::Held(at) => Some((*at, "device authorization after a refusal")),
+            Device::Closed | Device::Asking(_) => None,
         };
         let renewal = match self.renewal {
             Renewal::Due(at) => Some((at, "refresh")),

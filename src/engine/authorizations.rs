@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Attempt, Browser, Device, Exchanging, Polling, Reminder, Renewal, Requested},
+    account::{Asking, Attempt, Browser, Device, Exchanging, Invitation, Polling, Reminder, Renewal, Requested},
     calls::{Ending, Purpose},
     clause::Clause,
     event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
     hooks::{RunOwner, TokenEvent},
     message::Message,
-    renewals::{first_pause, retry_after_of},
-    time::{Now, Time},
+    renewals::{HELD, first_pause, retry_after_of},
+    time::{Now, Time, backoff},
     waiters::{Patience, Waiter, Wants},
 };
 use crate::{
@@ -34,6 +34,9 @@ const FOR_USER_CODE: Duration = Duration::from_secs(5);
 /// Shortest pause between two device polls, whatever the provider says.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Longest pause after polls that got no answer (RFC 8628 s3.5 wants them to become rarer), unless the interval is longer.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+
 /// What `slow_down` adds to the interval of a device poll (RFC 8628 s3.5).
 const SLOW_DOWN: Duration = Duration::from_secs(5);
 
@@ -47,15 +50,21 @@ impl Engine {
             return self.on_refresh(conn, account, wait, urls, now);
         }
         self.open_browser(index, now);
-        self.ask_device(index);
-        let asking = matches!(self.accounts[index].device(), Device::Asking(Attempt::InFlight(_)));
+        self.ask_device(index, now);
         let (wants, wait) = match wait {
             Some(wait) => (Wants::Authorization, Duration::from_secs(wait)),
             None => (Wants::Invitation, FOR_USER_CODE),
         };
         self.park(index, Waiter { conn, wants, asked_at: now.time, until: now.time + wait, urls });
-        if !asking {
-            self.satisfy_waiters(index, Wants::Invitation, &[]);
+        match (self.accounts[index].invitation(), self.accounts[index].device()) {
+            (_, Device::Asking(Asking { attempt: Attempt::InFlight(_), .. })) => {}
+            (None, Device::Asking(_)) => {
+                let message = self.no_user_code_message(index, now);
+                self.fail_waiters(index, Reason::Temporary, &message, |wants| wants == Wants::Invitation);
+            }
+            (_, Device::Closed | Device::Asking(_) | Device::Held(_) | Device::Polling(_)) => {
+                self.satisfy_waiters(index, Wants::Invitation, &[]);
+            }
         }
     }
 
@@ -63,7 +72,7 @@ impl Engine {
     pub(super) fn start_authorization(&mut self, index: usize, now: Now) {
         match self.accounts[index].settings.grant {
             Grant::AuthorizationCode => self.open_browser(index, now),
-            Grant::DeviceCode => self.ask_device(index),
+            Grant::DeviceCode => self.ask_device(index, now),
             Grant::ClientCredentials => self.renew(index),
         }
     }
@@ -74,9 +83,17 @@ impl Engine {
             let account = &self.accounts[index];
             let Browser::Requested(request) = account.browser() else { continue };
             let redirect_uri = authorization::redirect_uri(&account.settings, self.bound.ports);
-            if redirect_uri.as_ref() != Some(&request.redirect_uri) {
-                self.enter_browser(index, Browser::Closed);
-                self.open_browser(index, now);
+            if redirect_uri.as_ref() == Some(&request.redirect_uri) {
+                continue;
+            }
+            self.enter_browser(index, Browser::Closed);
+            self.open_browser(index, now);
+            if matches!(self.accounts[index].browser(), Browser::Closed) {
+                // No listener is left: allowed where the user can be given a code instead.
+                self.start_reminding(index, now);
+                if self.is_awaited(index) {
+                    self.ask_device(index, now);
+                }
             }
         }
     }
@@ -97,11 +114,8 @@ impl Engine {
         self.stop_reminding(index);
     }
 
-    pub(super) fn on_exchange_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
+    pub(super) fn on_exchange_answer(&mut self, index: usize, ending: Ending, now: Now) {
         let Browser::Exchanging(exchanging) = self.accounts[index].browser() else { return };
-        if exchanging.attempt != Attempt::InFlight(ticket) {
-            return;
-        }
         let (redirect_uri, until) = (exchanging.request.redirect_uri.clone(), exchanging.until);
         let unwritten = ending.outcome.as_ref().is_err_and(Broken::nothing_was_written);
         let again = unwritten && now.time < until && self.is_running();
@@ -162,10 +176,7 @@ impl Engine {
     /// Ends an authorization that cannot succeed any more, and says why to everybody concerned.
     pub(super) fn fail_authorization(&mut self, index: usize, mut failure: Failure, now: Now) {
         let renewing = self.accounts[index].renewal() != Renewal::Unable;
-        if let Some(refresh_token) = failure.refresh_token.take() {
-            self.keep_refresh_token(index, refresh_token, now);
-            self.enter_renewal(index, Renewal::Due(now.time));
-        }
+        self.keep_offered(index, &mut failure, now);
         self.forget_refused_secret(index, &failure);
         let account = self.accounts[index].name().to_owned();
         let message = Message::AuthorizationFailed { account, reason: failure.message.clone() };
@@ -221,23 +232,26 @@ impl Engine {
         self.invite_waiters(index);
     }
 
-    /// Asks for a user code, unless there is one.
-    fn ask_device(&mut self, index: usize) {
+    /// Asks for a user code, unless there is one, as soon as the provider allows it.
+    fn ask_device(&mut self, index: usize, now: Now) {
         let account = &self.accounts[index];
-        let asks = match account.device() {
-            Device::Closed | Device::Asking(Attempt::Due(_)) => account.settings.device_auth_uri.is_some(),
-            Device::Asking(Attempt::InFlight(_)) | Device::Polling(_) => false,
+        let failures = match account.device() {
+            Device::Closed | Device::Held(_) => 0,
+            Device::Asking(Asking { attempt: Attempt::Due(_), failures }) => *failures,
+            Device::Asking(_) | Device::Polling(_) => return,
         };
-        if asks {
-            let ticket = self.enqueue(Purpose::DeviceAuthorization(account.id));
-            self.enter_device(index, Device::Asking(Attempt::InFlight(ticket)));
-        }
-    }
-
-    pub(super) fn on_device_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
-        if !matches!(self.accounts[index].device(), Device::Asking(attempt) if *attempt == Attempt::InFlight(ticket)) {
+        if account.settings.device_auth_uri.is_none() {
             return;
         }
+        let id = account.id;
+        let attempt = match self.paused_until(&account.settings.token_uri, now.time) {
+            Some(until) => Attempt::Due(until),
+            None => Attempt::InFlight(self.enqueue(Purpose::DeviceAuthorization(id))),
+        };
+        self.enter_device(index, Device::Asking(Asking { attempt, failures }));
+    }
+
+    pub(super) fn on_device_answer(&mut self, index: usize, ending: Ending, now: Now) {
         let mask = self.mask(index, ending.sent.client_secret.as_ref());
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
         let result = match &ending.outcome {
@@ -254,6 +268,7 @@ impl Engine {
                     expires_at: now.time + answer.expires_in,
                     interval: answer.interval.max(MIN_INTERVAL),
                     attempt: Attempt::Due(now.time + answer.interval.max(MIN_INTERVAL)),
+                    unanswered: 0,
                 };
                 self.enter_device(index, Device::Polling(polling));
                 self.start_reminding(index, now);
@@ -265,9 +280,11 @@ impl Engine {
         }
     }
 
-    /// No user code: it is asked for again while somebody waits, or when somebody asks.
+    /// No user code: it is asked for again after a pause, where somebody waits then, or else when somebody asks.
     fn fail_device_request(&mut self, index: usize, failure: Failure, now: Now) {
-        self.enter_device(index, Device::Closed);
+        let Device::Asking(Asking { failures, .. }) = self.enter_device(index, Device::Closed) else { return };
+        let retry_after = retry_after_of(failure.kind);
+        self.note_pause(index, retry_after, now);
         let browser_open = !matches!(self.accounts[index].browser(), Browser::Closed);
         let transient = match failure.kind {
             FailureKind::Transient { .. } | FailureKind::Looping { .. } | FailureKind::Unexpected { .. } => true,
@@ -281,16 +298,16 @@ impl Engine {
             return self.satisfy_waiters(index, Wants::Invitation, &[]);
         }
         if !transient {
-            return self.fail_authorization(index, failure, now);
+            self.fail_authorization(index, failure, now);
+            self.enter_device(index, Device::Held(now.time + HELD));
+            return;
         }
         let message = Message::NoUserCode { account, reason: failure.message.clone() };
         self.log(Level::Warn, message.to_string());
         self.accounts[index].record_error(failure.message, true, now);
-        if self.is_awaited(index) {
-            let pause = first_pause(failure.kind, self.accounts[index].retry());
-            let pause = pause.max(retry_after_of(failure.kind).unwrap_or_default());
-            self.enter_device(index, Device::Asking(Attempt::Due(now.time + pause)));
-        }
+        let first = first_pause(failure.kind, self.accounts[index].retry());
+        let attempt = Attempt::Due(now.time + self.retry_pause(first, failures, retry_after));
+        self.enter_device(index, Device::Asking(Asking { attempt, failures: failures.saturating_add(1) }));
         self.fail_waiters(index, Reason::Temporary, &message, |wants| match wants {
             Wants::Token { patience, .. } => patience == Patience::Short,
             Wants::Invitation => true,
@@ -302,14 +319,14 @@ impl Engine {
     pub(super) fn on_device_timeout(&mut self, index: usize, now: Now) {
         let polling = match self.accounts[index].device() {
             Device::Polling(polling) => polling,
-            Device::Asking(Attempt::Due(at)) if *at <= now.time => {
-                if self.is_awaited(index) {
-                    return self.ask_device(index);
-                }
+            Device::Asking(Asking { attempt: Attempt::Due(at), .. }) if *at <= now.time && self.is_awaited(index) => {
+                return self.ask_device(index, now);
+            }
+            Device::Asking(Asking { attempt: Attempt::Due(at), .. }) | Device::Held(at) if *at <= now.time => {
                 self.enter_device(index, Device::Closed);
                 return;
             }
-            Device::Closed | Device::Asking(_) => return,
+            Device::Closed | Device::Asking(_) | Device::Held(_) => return,
         };
         let Attempt::Due(at) = polling.attempt else { return };
         if polling.expires_at <= now.time {
@@ -324,16 +341,14 @@ impl Engine {
         }
         if at <= now.time {
             let ticket = self.enqueue(Purpose::DevicePoll(self.accounts[index].id));
-            self.set_poll(index, Attempt::InFlight(ticket), Duration::ZERO);
+            self.set_poll(index, |polling| polling.attempt = Attempt::InFlight(ticket));
         }
     }
 
-    pub(super) fn on_poll_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
+    pub(super) fn on_poll_answer(&mut self, index: usize, ending: Ending, now: Now) {
         let Device::Polling(polling) = self.accounts[index].device() else { return };
-        if polling.attempt != Attempt::InFlight(ticket) {
-            return;
-        }
         let interval = polling.interval;
+        let unanswered = if ending.outcome.is_err() { polling.unanswered.saturating_add(1) } else { 0 };
         let mask = self.mask(index, ending.sent.client_secret.as_ref());
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
         let result = match &ending.outcome {
@@ -343,12 +358,16 @@ impl Engine {
         let failure = match result {
             Ok(tokens) => return self.install_authorized(index, tokens, ending.sent.at, now),
             Err(PollFailure::Pending) => {
-                return self.set_poll(index, Attempt::Due(now.time + interval), Duration::ZERO);
+                let next = Attempt::Due(now.time + interval);
+                return self.set_poll(index, |polling| (polling.attempt, polling.unanswered) = (next, 0));
             }
             Err(PollFailure::SlowDown { retry_after }) => {
                 self.note_pause(index, retry_after, now);
-                let next = now.time + interval + SLOW_DOWN + retry_after.unwrap_or_default();
-                return self.set_poll(index, Attempt::Due(next), SLOW_DOWN);
+                let next = Attempt::Due(now.time + interval + SLOW_DOWN + retry_after.unwrap_or_default());
+                return self.set_poll(index, |polling| {
+                    (polling.attempt, polling.unanswered) = (next, 0);
+                    polling.interval += SLOW_DOWN;
+                });
             }
             Err(PollFailure::Failed(failure)) => failure,
         };
@@ -357,8 +376,9 @@ impl Engine {
             FailureKind::Transient { retry_after }
             | FailureKind::Looping { retry_after }
             | FailureKind::Unexpected { retry_after } => {
-                let next = now.time + first_pause(failure.kind, interval) + retry_after.unwrap_or_default();
-                self.set_poll(index, Attempt::Due(next), Duration::ZERO);
+                let pause = backoff(first_pause(failure.kind, interval), LONGEST_SILENCE, unanswered);
+                let next = Attempt::Due(now.time + pause + retry_after.unwrap_or_default());
+                self.set_poll(index, |polling| (polling.attempt, polling.unanswered) = (next, unanswered));
                 let line = format!("{}: {}", self.accounts[index].name(), failure.message);
                 self.log(Level::Warn, line);
                 self.accounts[index].record_error(failure.message, true, now);
@@ -368,19 +388,28 @@ impl Engine {
     }
 
     /// The device grant cannot succeed any more; a browser that was asked as well goes on.
-    fn end_device(&mut self, index: usize, failure: Failure, now: Now) {
+    fn end_device(&mut self, index: usize, mut failure: Failure, now: Now) {
         if matches!(self.accounts[index].browser(), Browser::Closed) {
             return self.fail_authorization(index, failure, now);
         }
+        self.keep_offered(index, &mut failure, now);
         self.enter_device(index, Device::Closed);
+        self.start_reminding(index, now);
         let line = format!("{}: {}", self.accounts[index].name(), failure.message);
         self.log(Level::Warn, line);
     }
 
-    fn set_poll(&mut self, index: usize, attempt: Attempt, slower: Duration) {
+    /// Keeps a refresh token that a refused answer brought, and renews with it.
+    fn keep_offered(&mut self, index: usize, failure: &mut Failure, now: Now) {
+        if let Some(refresh_token) = failure.refresh_token.take() {
+            self.keep_refresh_token(index, refresh_token, now);
+            self.enter_renewal(index, Renewal::Due(now.time));
+        }
+    }
+
+    fn set_poll(&mut self, index: usize, change: impl FnOnce(&mut Polling)) {
         if let Device::Polling(mut polling) = self.enter_device(index, Device::Closed) {
-            polling.attempt = attempt;
-            polling.interval += slower;
+            change(&mut polling);
             self.enter_device(index, Device::Polling(polling));
         }
     }
@@ -388,8 +417,7 @@ impl Engine {
     /// Tells the user what to open, now and at every interval from now on.
     pub(super) fn start_reminding(&mut self, index: usize, now: Now) {
         self.stop_reminding(index);
-        let account = &self.accounts[index];
-        if !matches!((account.browser(), account.device()), (Browser::Requested(_), _) | (_, Device::Polling(_))) {
+        if self.accounts[index].invitation().is_none() {
             return;
         }
         let last = self.accounts[index].reminder.take().and_then(|reminder| reminder.last);
@@ -413,17 +441,15 @@ impl Engine {
         let due = account.reminder.as_ref().and_then(|reminder| reminder.next).is_some_and(|at| at <= now.time);
         let Some(command) = self.config.auth_notify_cmd.clone().filter(|_| due) else { return };
         let mut env = vec![("PIZAUTH_ACCOUNT", Secret::from(account.name()))];
-        match (account.browser(), account.device()) {
-            (Browser::Requested(request), _) => env.push(("PIZAUTH_URL", Secret::from(request.url.as_str()))),
-            (_, Device::Polling(polling)) => {
+        match account.invitation() {
+            Some(Invitation::Browser(request)) => env.push(("PIZAUTH_URL", Secret::from(request.url.as_str()))),
+            Some(Invitation::Device(polling)) => {
                 env.push(("PIZAUTH_URL", Secret::from(polling.verification_uri.as_str())));
                 let complete = polling.verification_uri_complete.as_deref();
                 env.extend(complete.map(|uri| ("PIZAUTH_URL_COMPLETE", Secret::from(uri))));
+                env.push(("PIZAUTH_USER_CODE", Secret::from(polling.user_code.as_str())));
             }
-            (Browser::Closed | Browser::Exchanging(_), Device::Closed | Device::Asking(_)) => return,
-        }
-        if let Device::Polling(polling) = account.device() {
-            env.push(("PIZAUTH_USER_CODE", Secret::from(polling.user_code.as_str())));
+            None => return self.stop_reminding(index),
         }
         let run = Run { hook: Hook::AuthNotify, command, env, stdin: None, capture: 0, limit: None };
         let ticket = self.run(RunOwner::AuthNotify(account.id), run);

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     Engine,
-    account::{Account, AccountId, Attempt, Browser, ClientSecret, Device, Renewal},
+    account::{Account, AccountId, Browser, ClientSecret, Device},
     clause::Clause,
     event::{ConnId, Effect, Level, Ticket},
     revocations::{Client, Revocation},
@@ -258,18 +258,20 @@ impl Engine {
         let index = purpose.account().and_then(|id| self.index_of(id));
         match (purpose, index) {
             (Purpose::Revocation(revocation), _) => self.on_revocation_answer(*revocation, ending.outcome, now),
-            (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ticket, ending, now),
-            (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ticket, ending, now),
-            (Purpose::DeviceAuthorization(_), Some(index)) => {
-                self.on_device_answer(index, ticket, ending, now);
+            (purpose, Some(index)) if !self.accounts[index].holds(&purpose, ticket) => {
+                self.on_late_answer(&purpose, ending, now);
             }
-            (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ticket, ending, now),
+            (Purpose::Exchange(_), Some(index)) => self.on_exchange_answer(index, ending, now),
+            (Purpose::Renewal(..), Some(index)) => self.on_renewal_answer(index, ending, now),
+            (Purpose::DeviceAuthorization(_), Some(index)) => self.on_device_answer(index, ending, now),
+            (Purpose::DevicePoll(_), Some(index)) => self.on_poll_answer(index, ending, now),
             (Purpose::Exchange(_) | Purpose::Renewal(..), None) => {}
             (Purpose::DeviceAuthorization(_) | Purpose::DevicePoll(_), None) => {}
         }
     }
 
-    /// An answer came after its request was given up: tokens in it are still worth having, unless there are newer.
+    /// An answer came after its request was given up, or its machine has moved on: tokens in it are still worth having,
+    /// unless there are newer.
     fn on_late_answer(&mut self, purpose: &Purpose, ending: Ending, now: Now) {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let client = Client::of(&self.accounts[index]);
@@ -337,6 +339,9 @@ impl Engine {
         }
         let index = self.index_of(purpose.account()?)?;
         let account = &self.accounts[index];
+        if !account.holds(purpose, ticket) {
+            return None;
+        }
         let (settings, secret) = (&account.settings, account.client_secret.known());
         match purpose {
             Purpose::Revocation(_) => None,
@@ -348,38 +353,29 @@ impl Engine {
                     code_verifier: &request.code_verifier,
                     redirect_uri: &request.redirect_uri,
                 };
-                (exchanging.attempt == Attempt::InFlight(ticket)).then(|| token::request(settings, secret, grant))
+                Some(token::request(settings, secret, grant))
             }
-            Purpose::Renewal(..) => self.build_renewal(index, ticket, now),
-            Purpose::DeviceAuthorization(_) => match account.device() {
-                Device::Asking(attempt) if *attempt == Attempt::InFlight(ticket) => device::request(settings, secret),
-                Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
-            },
-            Purpose::DevicePoll(_) => match account.device() {
-                Device::Polling(polling) if polling.attempt == Attempt::InFlight(ticket) => {
-                    Some(token::request(settings, secret, TokenGrant::DeviceCode(&polling.device_code)))
-                }
-                Device::Closed | Device::Asking(_) | Device::Polling(_) => None,
-            },
+            Purpose::Renewal(..) => self.build_renewal(index, now),
+            Purpose::DeviceAuthorization(_) => device::request(settings, secret),
+            Purpose::DevicePoll(_) => {
+                let Device::Polling(polling) = account.device() else { return None };
+                Some(token::request(settings, secret, TokenGrant::DeviceCode(&polling.device_code)))
+            }
         }
     }
 
     /// The call of a renewal, unless it must wait after all.
-    fn build_renewal(&mut self, index: usize, ticket: Ticket, now: Now) -> Option<Call> {
+    fn build_renewal(&mut self, index: usize, now: Now) -> Option<Call> {
         let account = &self.accounts[index];
-        if account.renewal() != Renewal::InFlight(ticket) {
-            return None;
-        }
         let busy = self.calls.is_renewing(account.id, account.refresh_token());
         let paused = self.paused_until(&account.settings.token_uri, now.time);
         if let Some(until) = paused.or(busy.then(|| now.time + account.retry())) {
             self.postpone_renewal(index, until, now);
             return None;
         }
-        let grant = match (account.refresh_token(), account.settings.grant) {
-            (Some(refresh_token), _) => TokenGrant::RefreshToken(refresh_token),
-            (None, Grant::ClientCredentials) => TokenGrant::ClientCredentials,
-            (None, Grant::AuthorizationCode | Grant::DeviceCode) => return None,
+        let grant = match (account.settings.grant, account.refresh_token()) {
+            (Grant::ClientCredentials, _) => TokenGrant::ClientCredentials,
+            (Grant::AuthorizationCode | Grant::DeviceCode, refresh_token) => TokenGrant::RefreshToken(refresh_token?),
         };
         Some(token::request(&account.settings, account.client_secret.known(), grant))
     }

@@ -147,7 +147,7 @@ impl fmt::Display for Message {
             Message::LeftUnsaved { accounts, reason } => {
                 f.write_str("stopped without saving ")?;
                 match accounts.as_slice() {
-                    [] => f.write_str("that an account was taken away")?,
+                    [] => f.write_str("the token state")?,
                     accounts => write!(f, "the tokens of {}", accounts.join(", "))?,
                 }
                 write!(f, ": {reason}; mend that before the next start, and run \"pizauth auth\" where it asks you to")

@@ -292,9 +292,12 @@ impl Engine {
         if self.config.persist_cmd.is_none() {
             self.enter_save(Save::Off);
         } else if self.config.persist_cmd.as_deref() != old_persist_cmd {
-            self.saved_upto = 0;
+            self.changes += 1;
+            for account in self.accounts.iter_mut().filter(|account| account.token.is_some()) {
+                account.change = self.changes;
+            }
             match self.save {
-                Save::Saving { .. } => self.changes += 1,
+                Save::Saving { .. } => {}
                 Save::Off | Save::Clean | Save::Dirty { .. } => self.enter_save(Save::Dirty { at: now.time }),
             }
         }
@@ -348,23 +351,28 @@ impl Engine {
         let from_the_future = saved.obtained_at > now.wall;
         let left = saved.expires_at.since(now.wall).min(whole);
         let account = &mut self.accounts[index];
+        let keeps_refresh_tokens = account.keeps_refresh_tokens();
         account.generation += 1;
         account.failures = 0;
         account.last_error = None;
         account.token = Some(Issued {
             access_token: saved.access_token.unwrap_or_default(),
             obtained_at: now.time - now.wall.since(saved.obtained_at),
-            obtained_wall: saved.obtained_at,
             expires_at: now.time + left,
             life: whole,
             refresh_in: saved.refresh_at.map(|at| at.since(saved.obtained_at)),
-            refresh_token: saved.refresh_token,
+            refresh_token: saved.refresh_token.filter(|_| keeps_refresh_tokens),
             refresh_token_expires_at: saved.refresh_token_expires_at,
             scope: saved.scope,
         });
         let refresh_at =
             if from_the_future || left.is_zero() { now.time } else { super::renewals::refresh_at(account) };
-        let next = if account.is_renewable() { Renewal::Due(refresh_at.max(now.time)) } else { Renewal::Unable };
+        let next = match account.renewal() {
+            // An account without user has asked already, and somebody may wait for that.
+            Renewal::InFlight(ticket) => Renewal::InFlight(ticket),
+            _ if account.is_renewable() => Renewal::Due(refresh_at.max(now.time)),
+            Renewal::Due(_) | Renewal::Held(_) | Renewal::Unable => Renewal::Unable,
+        };
         self.enter_renewal(index, next);
         if self.accounts[index].is_being_granted() {
             return;
@@ -411,15 +419,16 @@ fn read_state(state: &[u8]) -> Result<Vec<SavedToken>, DumpFault> {
 /// What of an account is saved.
 fn save(account: &Account, now: Now) -> Option<SavedToken> {
     let token = account.token.as_ref()?;
+    let began_at = token.began_at(now);
     Some(SavedToken {
         account: account.name().to_owned(),
         binding: dump::fingerprint(&account.settings),
         access_token: Some(token.access_token.clone()),
-        obtained_at: token.obtained_wall,
+        obtained_at: began_at,
         expires_at: now.wall_at(token.expires_at),
         refresh_token: token.refresh_token.clone(),
         refresh_token_expires_at: token.refresh_token_expires_at,
         scope: token.scope.clone(),
-        refresh_at: token.refresh_in.map(|refresh_in| token.obtained_wall + refresh_in),
+        refresh_at: token.refresh_in.map(|refresh_in| began_at + refresh_in),
     })
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     Engine,
-    account::{Account, ClientSecret, Renewal},
+    account::{Account, ClientSecret, Device, Renewal},
     event::{ConnId, Effect, Level, Outcome, Readiness, Staging, Ticket},
     hooks::TokenEvent,
     message::Message,
@@ -171,6 +171,9 @@ fn keep(mut account: Account, settings: Rc<config::Account>, now: Now) -> Accoun
         (&account.client_secret, &account.settings.client_secret)
     {
         account.client_secret = ClientSecret::Unread;
+    }
+    if let Device::Held(_) = account.device() {
+        account.enter_device(Device::Closed);
     }
     match account.renewal() {
         Renewal::Held(_) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Attempt, Browser, Device, Issued, Renewal},
+    account::{Account, Asking, Attempt, Browser, Device, Issued, Renewal},
     calls::{Ending, Purpose},
     clause::{Clause, failure_of},
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
@@ -24,7 +24,7 @@ use crate::{
 const MAX_BACKOFF: Duration = Duration::from_secs(30 * 60);
 
 /// Pause after a refusal that neither waiting nor the user mends.
-const HELD: Duration = Duration::from_secs(3600);
+pub(super) const HELD: Duration = Duration::from_secs(3600);
 
 /// Failures in a row after which `transient_error_if_cmd` is asked, again and again.
 const FAILURES_PER_VERDICT: u32 = 6;
@@ -92,7 +92,8 @@ impl Engine {
         if !self.accounts[index].is_authorizing() {
             self.start_authorization(index, now);
         }
-        let asking = matches!(self.accounts[index].device(), Device::Asking(Attempt::InFlight(_)));
+        let in_flight = |asking: &Asking| matches!(asking.attempt, Attempt::InFlight(_));
+        let asking = matches!(self.accounts[index].device(), Device::Asking(asking) if in_flight(asking));
         let exchanging = matches!(self.accounts[index].browser(), Browser::Exchanging(_));
         match wait {
             Some(wait) => {
@@ -153,10 +154,7 @@ impl Engine {
         self.settle_shows(index, now);
     }
 
-    pub(super) fn on_renewal_answer(&mut self, index: usize, ticket: Ticket, ending: Ending, now: Now) {
-        if self.accounts[index].renewal() != Renewal::InFlight(ticket) {
-            return self.keep_rotated(index, &ending, now);
-        }
+    pub(super) fn on_renewal_answer(&mut self, index: usize, ending: Ending, now: Now) {
         self.accounts[index].renewed_at = Some(now.time);
         match self.read_tokens(index, None, &ending, now) {
             Ok(tokens) => self.install_renewed(index, tokens, ending.sent.at, now),
@@ -192,10 +190,8 @@ impl Engine {
         retry_after: Option<Duration>,
         now: Now,
     ) {
-        let jitter = self.jitter();
+        let pause = self.retry_pause(first, self.accounts[index].failures, retry_after);
         let account = &mut self.accounts[index];
-        let pause = backoff(first, MAX_BACKOFF, account.failures).max(account.pause());
-        let pause = (pause + pause.mul_f64(jitter)).max(retry_after.unwrap_or_default());
         account.failures = account.failures.saturating_add(1);
         account.record_error(reason, true, now);
         self.enter_renewal(index, Renewal::Due(now.time + pause));
@@ -265,8 +261,9 @@ impl Engine {
         let old = account.token.take();
         let (old_refresh_token, old_end) =
             old.map_or((None, None), |old| (old.refresh_token, old.refresh_token_expires_at));
+        let refresh_token = tokens.refresh_token.filter(|_| account.keeps_refresh_tokens());
         let refresh_token_end = tokens.refresh_token_expires_in.map(|life| now.wall + life);
-        let kept_end = if tokens.refresh_token.is_some() { None } else { old_end };
+        let kept_end = if refresh_token.is_some() { None } else { old_end };
         let narrower = narrower_scope(&account.settings.scopes, tokens.scope.as_deref());
         account.generation += 1;
         account.failures = 0;
@@ -274,11 +271,10 @@ impl Engine {
         account.token = Some(Issued {
             access_token: tokens.access_token,
             obtained_at: now.time,
-            obtained_wall: now.wall,
             expires_at: sent + life,
             life,
             refresh_in: tokens.refresh_in,
-            refresh_token: tokens.refresh_token.or(old_refresh_token),
+            refresh_token: refresh_token.or(old_refresh_token),
             refresh_token_expires_at: refresh_token_end.or(kept_end),
             scope: tokens.scope,
         });
@@ -297,6 +293,9 @@ impl Engine {
     /// Keeps a refresh token that came with an access token that is of no use.
     pub(super) fn keep_refresh_token(&mut self, index: usize, refresh_token: Secret, now: Now) {
         let account = &mut self.accounts[index];
+        if !account.keeps_refresh_tokens() {
+            return;
+        }
         account.generation += 1;
         match &mut account.token {
             Some(token) => {
@@ -307,7 +306,6 @@ impl Engine {
                 account.token = Some(Issued {
                     access_token: Secret::default(),
                     obtained_at: now.time,
-                    obtained_wall: now.wall,
                     expires_at: now.time,
                     life: Duration::ZERO,
                     refresh_in: None,
@@ -381,6 +379,9 @@ impl Engine {
         match failure_of(Hook::TransientErrorIf, end) {
             None => {}
             Some(fault @ Clause::NotStarted { .. }) => self.log(Level::Error, fault.to_string()),
+            Some(fault) if self.accounts[index].settings.grant == Grant::ClientCredentials => {
+                self.hold_renewal(index, fault.to_string(), now);
+            }
             Some(fault) => self.end_grant(index, fault.to_string(), now),
         }
     }
@@ -391,11 +392,13 @@ impl Engine {
         }
     }
 
-    /// A random share of a pause, from nothing to a tenth.
-    fn jitter(&mut self) -> f64 {
+    /// The pause after a failure that may pass and `failures` others right before it: `first`, doubling, and a random
+    /// share of that up to a tenth; never less than the provider asks for.
+    pub(super) fn retry_pause(&mut self, first: Duration, failures: u32, retry_after: Option<Duration>) -> Duration {
         let mut byte = [0];
         (self.random)(&mut byte);
-        f64::from(byte[0]) / 2550.0
+        let pause = backoff(first, MAX_BACKOFF, failures);
+        (pause + pause.mul_f64(f64::from(byte[0]) / 2550.0)).max(retry_after.unwrap_or_default())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Engine,
-    account::{Account, Browser, Device, Renewal},
+    account::{Account, Browser, Device, Invitation, Renewal},
     event::ConnId,
     message::Message,
     time::Now,
@@ -50,7 +50,7 @@ impl Engine {
         AccountStatus {
             name: account.name().to_owned(),
             state: state_of(account, now),
-            obtained_at: access.map(|token| token.obtained_wall),
+            obtained_at: access.map(|token| token.began_at(now)),
             expires_at: access.map(|token| now.wall_at(token.expires_at)),
             next_refresh_at: match account.renewal() {
                 Renewal::Due(at) | Renewal::Held(at) => Some(now.wall_at(at)),
@@ -85,14 +85,13 @@ fn state_of(account: &Account, now: Now) -> AccountState {
         (Browser::Exchanging(_), _) => AccountState::Exchanging,
         _ if account.token.is_some() => AccountState::Expired,
         (Browser::Requested(_), _) | (_, Device::Asking(_) | Device::Polling(_)) => AccountState::Pending,
-        (Browser::Closed, Device::Closed) => AccountState::Empty,
+        (Browser::Closed, Device::Closed | Device::Held(_)) => AccountState::Empty,
     }
 }
 
 fn url_of(account: &Account) -> Option<String> {
-    match (account.browser(), account.device()) {
-        (Browser::Requested(request), _) => Some(request.url.clone()),
-        (_, Device::Polling(polling)) => Some(polling.verification_uri.clone()),
-        (Browser::Closed | Browser::Exchanging(_), Device::Closed | Device::Asking(_)) => None,
-    }
+    account.invitation().map(|invitation| match invitation {
+        Invitation::Browser(request) => request.url.clone(),
+        Invitation::Device(polling) => polling.verification_uri.clone(),
+    })
 }

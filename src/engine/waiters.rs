@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Attempt, Browser, Device, Issued, Renewal},
+    account::{Account, Asking, Attempt, Browser, Device, Invitation, Issued, Renewal},
     event::{ConnId, Effect},
     message::{Has, Message},
     persistence::Load,
@@ -156,12 +156,12 @@ impl Engine {
     /// Goes on with every `show` after a change that concerns all accounts: what can bring a token may be another.
     pub(super) fn resume_shows(&mut self, now: Now) {
         for index in 0..self.accounts.len() {
-            let patient = self.accounts[index].waiters.iter().find_map(|waiter| match waiter.wants {
+            let patient = self.accounts[index].waiters.iter().filter_map(|waiter| match waiter.wants {
                 Wants::Token { min_life, patience: Patience::Long } => Some(min_life),
                 Wants::Token { .. } | Wants::Authorization | Wants::Invitation | Wants::Renewal => None,
             });
-            if let Some(min_life) = patient {
-                self.pursue(index, min_life, now);
+            if let Some(longest) = patient.max() {
+                self.pursue(index, longest, now);
             }
             self.settle_shows(index, now);
         }
@@ -232,16 +232,19 @@ impl Engine {
     pub(super) fn authorize_message(&self, index: usize, urls: bool) -> Message {
         let account = &self.accounts[index];
         let name = account.name().to_owned();
-        match (account.browser(), account.device()) {
-            (Browser::Exchanging(_), _) => Message::BeingExchanged { account: name },
-            _ if !urls => Message::AuthorizeSomewhere { account: name },
-            (Browser::Requested(request), _) => Message::AuthorizeInBrowser { account: name, url: request.url.clone() },
-            (_, Device::Polling(polling)) => Message::AuthorizeOnDevice {
+        if let Browser::Exchanging(_) = account.browser() {
+            return Message::BeingExchanged { account: name };
+        }
+        match account.invitation().filter(|_| urls) {
+            Some(Invitation::Browser(request)) => {
+                Message::AuthorizeInBrowser { account: name, url: request.url.clone() }
+            }
+            Some(Invitation::Device(polling)) => Message::AuthorizeOnDevice {
                 account: name,
                 verification_uri: polling.verification_uri.clone(),
                 user_code: polling.user_code.clone(),
             },
-            (Browser::Closed, Device::Closed | Device::Asking(_)) => Message::AuthorizeSomewhere { account: name },
+            None => Message::AuthorizeSomewhere { account: name },
         }
     }
 
@@ -279,8 +282,11 @@ impl Engine {
     }
 
     /// The message where the device endpoint could not be asked.
-    pub(super) fn no_user_code_message(&self, index: usize) -> Message {
+    pub(super) fn no_user_code_message(&self, index: usize, now: Now) -> Message {
         let account = &self.accounts[index];
+        if let Some(until) = self.paused_until(&account.settings.token_uri, now.time) {
+            return Message::ProviderAsksToWait { account: account.name().to_owned(), until: now.wall_at(until) };
+        }
         let reason = account.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
         Message::NoUserCode { account: account.name().to_owned(), reason }
     }
@@ -300,12 +306,14 @@ impl Engine {
             Verdict::Unasked => self.start_authorization(index, now),
             Verdict::Temporary { .. } => {
                 let account = &self.accounts[index];
-                let own = account.paused_until().filter(|until| *until > now.time);
-                let paused = own.or(self.paused_until(&account.settings.token_uri, now.time)).is_some();
                 let waits_for_store = account.token.is_none() && self.load.keeps_waiting();
-                let is_due = matches!((account.renewal(), account.failures), (Renewal::Due(_), 0));
-                if is_due && !paused && !waits_for_store {
-                    self.renew(index);
+                let (Renewal::Due(at), 0, false) = (account.renewal(), account.failures, waits_for_store) else {
+                    return;
+                };
+                let own = account.paused_until().filter(|until| *until > now.time);
+                match own.max(self.paused_until(&account.settings.token_uri, now.time)) {
+                    None => self.renew(index),
+                    Some(until) => self.enter_renewal(index, Renewal::Due(at.min(until))),
                 }
             }
             Verdict::Usable | Verdict::Asked | Verdict::Refused(_) => {}
@@ -331,7 +339,7 @@ impl Engine {
             return FOR_REFRESH;
         }
         match (account.settings.grant, account.device()) {
-            (Grant::DeviceCode, Device::Asking(Attempt::InFlight(_))) => BRIEFLY,
+            (Grant::DeviceCode, Device::Asking(Asking { attempt: Attempt::InFlight(_), .. })) => BRIEFLY,
             (Grant::ClientCredentials, _) if account.token.is_none() => BRIEFLY,
             (Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials, _) => Duration::ZERO,
         }
@@ -376,11 +384,17 @@ impl Engine {
                 let under_way = matches!(exchanging.attempt, Attempt::InFlight(_));
                 Verdict::Temporary { message: Message::BeingExchanged { account: name() }, under_way }
             }
-            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::InFlight(_))) => {
-                Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
-            }
-            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::Due(_))) => {
-                Verdict::Temporary { message: self.no_user_code_message(index), under_way: false }
+            (Renewal::Unable, Browser::Closed, Device::Asking(asking)) => match asking.attempt {
+                Attempt::InFlight(_) => {
+                    Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
+                }
+                Attempt::Due(_) => {
+                    Verdict::Temporary { message: self.no_user_code_message(index, now), under_way: false }
+                }
+            },
+            (Renewal::Unable, Browser::Closed, Device::Held(_)) => {
+                let reason = account.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+                Verdict::Refused(Message::AuthorizationFailed { account: name(), reason })
             }
             (Renewal::Unable, Browser::Closed, Device::Closed) => Verdict::Unasked,
         }

@@ -2,8 +2,8 @@
 
 use super::sim::{Sim, account, bound, config, device_account, reply, secs, tokens};
 use crate::{
-    config::Account,
-    engine::Hook,
+    config::{Account, Config, Grant},
+    engine::{Bound, Hook},
     oauth::{Reply, Stage},
     proto::{AccountState, Notice, Reason},
 };
@@ -90,7 +90,7 @@ fn polling_lives_through_trouble() {
     let (mut sim, conn) = asked();
     sim.sleep(secs(5));
     sim.break_call(Stage::Connect);
-    sim.sleep(secs(5));
+    sim.sleep(secs(10));
     sim.answer_unavailable(None);
     sim.sleep(secs(5));
     sim.answer_unavailable(Some("30"));
@@ -116,7 +116,7 @@ fn a_provider_that_finds_a_loop_is_left_alone_for_10_minutes() {
     sim.answer_call(400, LOOP);
     sim.sleep(secs(599));
     assert!(sim.calls.is_empty(), "no question");
-    sim.sleep(secs(1));
+    sim.sleep(secs(61));
     assert_eq!(sim.purposes(), ["device"]);
 }
 
@@ -229,7 +229,7 @@ fn a_device_endpoint_that_is_down_is_asked_again_while_somebody_waits() {
     assert_eq!(reason, Reason::Temporary);
     assert!(message.contains("user code"), "{message}");
     assert!(sim.is_waiting(patient) && sim.is_waiting(auth));
-    sim.sleep(secs(40));
+    sim.sleep(secs(44));
     sim.answer_call(200, CODES);
     sim.sleep(secs(5));
     sim.answer_call(200, &tokens(1, 3600));
@@ -305,7 +305,7 @@ fn a_refresh_leaves_the_pause_after_a_failed_question_alone() {
     sim.break_call(Stage::Connect);
     let conn = sim.refresh("work", None);
     assert_eq!((sim.reason(conn), sim.called), (Reason::Authorize, 1));
-    sim.sleep(secs(40));
+    sim.sleep(secs(44));
     assert_eq!(sim.purposes(), ["device"]);
 }
 
@@ -339,8 +339,148 @@ fn a_question_that_failed_for_nobody_who_waits_is_asked_again_by_the_next() {
     let first = sim.show("work");
     sim.answer_unavailable(None);
     assert_eq!(sim.reason(first), Reason::Temporary);
+    sim.sleep(secs(39));
+    let early = sim.show("work");
+    assert_eq!((sim.reason(early), sim.called), (Reason::Temporary, 1), "the retry time holds");
+    sim.sleep(secs(5));
+    assert_eq!(sim.called, 1, "nobody waits");
     let second = sim.show("work");
     assert!(sim.is_waiting(second) && sim.called == 2);
+}
+
+#[test]
+fn a_device_endpoint_that_stays_down_is_asked_ever_more_rarely() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    sim.show_waiting("work", 100_000);
+    for pause in [40, 80, 160, 320, 640, 1280, 1800, 1800] {
+        sim.answer_unavailable(None);
+        let mut waited = 0;
+        while sim.calls.is_empty() {
+            sim.sleep(secs(1));
+            waited += 1;
+        }
+        assert!((pause..=pause + pause / 10 + 1).contains(&waited), "{waited} s in place of {pause} s");
+    }
+}
+
+#[test]
+fn a_retry_after_of_the_device_endpoint_holds_for_every_question() {
+    let mut sim = Sim::new(vec![device_account("home"), device_account("work")]);
+    let first = sim.show("work");
+    sim.answer_unavailable(Some("600"));
+    assert_eq!(sim.reason(first), Reason::Temporary);
+    for account in ["work", "home"] {
+        for conn in [sim.show(account), sim.auth(account, None)] {
+            let (reason, message) = sim.failure(conn);
+            assert!(reason == Reason::Temporary && message.contains("2026-11-23T09:15:00Z"), "{account}: {message}");
+        }
+    }
+    let patient = sim.auth("home", Some(3600));
+    sim.sleep(secs(599));
+    assert_eq!(sim.called, 1);
+    sim.sleep(secs(1));
+    assert_eq!((sim.called, sim.is_waiting(patient)), (2, true));
+}
+
+#[test]
+fn a_device_endpoint_that_refused_is_asked_by_the_user_alone_for_an_hour() {
+    let refused = || {
+        let mut sim =
+            Sim::start(Config { error_notify_cmd: Some("error".to_owned()), ..config(vec![device_account("work")]) });
+        sim.show("work");
+        sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+        for wait in [None, Some(60)] {
+            let conn = sim.show_with("work", wait, None);
+            let (reason, message) = sim.failure(conn);
+            assert!(reason == Reason::Error && message.contains("unauthorized_client"), "{message}");
+        }
+        assert_eq!((sim.called, sim.running(Hook::ErrorNotify).len()), (1, 1));
+        sim
+    };
+    let mut sim = refused();
+    sim.sleep(secs(3599));
+    sim.show("work");
+    assert_eq!(sim.called, 1);
+    sim.sleep(secs(1));
+    sim.show("work");
+    assert_eq!(sim.called, 2);
+    for (name, ask) in [
+        ("auth", (|sim: &mut Sim| _ = sim.auth("work", None)) as fn(&mut Sim)),
+        ("refresh", |sim| _ = sim.refresh("work", None)),
+        ("reload", |sim| {
+            sim.reload(config(vec![device_account("work")]), bound(1234));
+            sim.show("work");
+        }),
+    ] {
+        let mut sim = refused();
+        ask(&mut sim);
+        assert_eq!(sim.called, 2, "{name}");
+    }
+}
+
+#[test]
+fn polls_without_answer_become_rarer_until_one_is_answered() {
+    let (mut sim, _) = asked();
+    sim.sleep(secs(5));
+    for pause in [10, 20, 40, 60, 60] {
+        sim.break_call(Stage::Sent);
+        sim.sleep(secs(pause - 1));
+        assert!(sim.calls.is_empty(), "too early after {pause} s");
+        sim.sleep(secs(1));
+        sim.call();
+    }
+    sim.answer_call(400, PENDING);
+    sim.sleep(secs(5));
+    sim.break_call(Stage::Connect);
+    sim.sleep(secs(10));
+    sim.call();
+}
+
+#[test]
+fn an_account_of_both_grants_tells_what_its_own_needs() {
+    let both = |grant| Account { grant, auth_uri: Some("https://a.example/auth".to_owned()), ..device_account("work") };
+    for (grant, is_device) in [(Grant::DeviceCode, true), (Grant::AuthorizationCode, false)] {
+        let mut sim = Sim::start(Config { auth_notify_cmd: Some("notify".to_owned()), ..config(vec![both(grant)]) });
+        sim.auth("work", None);
+        sim.answer_call(200, CODES);
+        let show = sim.show("work");
+        let (_, message) = sim.failure(show);
+        assert_eq!(message.contains("WDJB-MJHT"), is_device, "{grant:?}: {message}");
+        let url = sim.url("work");
+        assert_eq!(url == "https://a.example/device", is_device, "{grant:?}: {url}");
+        let hook = *sim.running(Hook::AuthNotify).last().unwrap();
+        let env = ["PIZAUTH_URL_COMPLETE", "PIZAUTH_USER_CODE"].map(|name| sim.env(hook, name).is_some());
+        assert_eq!(env, [is_device; 2], "{grant:?}");
+        assert_eq!(sim.env(hook, "PIZAUTH_URL"), Some(url), "{grant:?}");
+    }
+}
+
+#[test]
+fn tokens_of_a_poll_count_though_the_browser_refused_meanwhile() {
+    let device_auth_uri = device_account("work").device_auth_uri;
+    let both = Account { device_auth_uri, ..account("work") };
+    let mut sim = Sim::new(vec![both]);
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    let poll = sim.call();
+    let state = sim.state("work");
+    sim.browse(&format!("/?error=access_denied&state={state}"));
+    sim.answer(poll, 200, &tokens(1, 3600));
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-1");
+}
+
+#[test]
+fn a_refresh_token_that_came_with_a_useless_token_is_kept_beside_a_browser() {
+    let both = Account { auth_uri: Some("https://a.example/auth".to_owned()), ..device_account("work") };
+    let mut sim = Sim::new(vec![both]);
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    sim.answer_call(200, r#"{"access_token":"a","token_type":"mac","refresh_token":"r"}"#);
+    let renewal = sim.call();
+    assert_eq!(sim.field(renewal, "refresh_token").as_deref(), Some("r"));
 }
 
 #[test]
@@ -364,7 +504,7 @@ fn tokens_that_come_late_count_though_the_code_was_refused_meanwhile() {
     let (mut sim, conn) = asked();
     sim.sleep(secs(5));
     let late = sim.call();
-    sim.sleep(secs(37));
+    sim.sleep(secs(42));
     let next = *sim.calls.keys().next_back().unwrap();
     assert_ne!(late, next);
     sim.answer(next, 400, r#"{"error":"access_denied"}"#);
@@ -372,4 +512,40 @@ fn tokens_that_come_late_count_though_the_code_was_refused_meanwhile() {
     sim.answer(late, 200, &tokens(1, 3600));
     let show = sim.show("work");
     assert_eq!(sim.token(show), "access-1");
+}
+
+#[test]
+fn a_browser_without_listener_is_taken_back_and_a_code_asked_for_who_waits() {
+    let both = || Account { auth_uri: Some("https://a.example/auth".to_owned()), ..device_account("work") };
+    for (name, wait, asked) in [("nobody waits", None, false), ("auth -w waits", Some(3600), true)] {
+        let with = |accounts| Config { auth_notify_cmd: Some("notify".to_owned()), ..config(accounts) };
+        let mut sim = Sim::start(with(vec![both()]));
+        let conn = sim.auth("work", wait);
+        sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+        let shown = sim.running(Hook::AuthNotify);
+        sim.reload(with(vec![both()]), Bound::default());
+        assert_eq!(sim.killed, shown, "{name}: the notification has a dead URL");
+        assert_eq!(sim.status("work").authorization_url, None, "{name}");
+        sim.sleep(secs(20));
+        assert_eq!((sim.purposes() == ["device"], sim.is_waiting(conn)), (asked, asked), "{name}");
+        sim.sleep(secs(3600));
+    }
+}
+
+#[test]
+fn a_code_that_ends_while_a_browser_is_exchanging_reminds_of_nothing() {
+    let both = Account { auth_uri: Some("https://a.example/auth".to_owned()), ..device_account("work") };
+    let config =
+        Config { auth_notify_cmd: Some("notify".to_owned()), auth_notify_interval: secs(15), ..config(vec![both]) };
+    let mut sim = Sim::start(config);
+    sim.auth("work", None);
+    let question = sim.call();
+    sim.allow("work");
+    sim.answer(question, 200, &CODES.replace("600", "10"));
+    let notified = sim.started.len();
+    sim.sleep(secs(5));
+    let poll = *sim.calls.keys().next_back().unwrap();
+    sim.answer(poll, 400, r#"{"error":"access_denied"}"#);
+    sim.sleep(secs(20));
+    assert_eq!((sim.started.len(), sim.killed.len()), (notified, notified));
 }

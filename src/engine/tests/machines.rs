@@ -6,7 +6,7 @@ use crate::{
     config::{Account, Config, Grant},
     engine::{
         ChildEnd, Event, Hook, Ticket,
-        account::{Attempt, Browser, ClientSecret, Device, Renewal},
+        account::{Asking, Attempt, Browser, ClientSecret, Device, Renewal},
         persistence::{Load, Save},
         shutdown::Phase,
     },
@@ -132,8 +132,9 @@ fn browser_table() {
 fn device(sim: &Sim) -> String {
     match sim.engine.accounts[0].device() {
         Device::Closed => "closed",
-        Device::Asking(Attempt::InFlight(_)) => "asking",
-        Device::Asking(Attempt::Due(_)) => "asking-later",
+        Device::Asking(Asking { attempt: Attempt::InFlight(_), .. }) => "asking",
+        Device::Asking(Asking { attempt: Attempt::Due(_), .. }) => "asking-later",
+        Device::Held(_) => "held",
         Device::Polling(polling) => match polling.attempt {
             Attempt::InFlight(_) => "polling",
             Attempt::Due(_) => "waiting",
@@ -167,6 +168,11 @@ fn device_table() {
         sim.sleep(secs(5));
         sim
     };
+    let held = || {
+        let mut sim = asking();
+        sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+        sim
+    };
     let dump = {
         let mut sim = Sim::new(vec![device_account("work")]);
         sim.auth("work", None);
@@ -183,27 +189,29 @@ fn device_table() {
             ("asking-later", &later),
             ("waiting", &waiting),
             ("polling", &polling),
+            ("held", &held),
         ],
         device,
         &[
-            ("show", &|sim| _ = sim.show("work"), "asking - - - -"),
-            ("auth", &|sim| _ = sim.auth("work", None), "asking - asking - -"),
-            ("user code", &|sim| answer(sim, 200, CODES), "- waiting - - waiting"),
-            ("broken off", &|sim| break_off(sim, Stage::Connect), "- asking-later - - waiting"),
-            ("503", &|sim| answer(sim, 503, ""), "- asking-later - - waiting"),
-            ("pending", &error("authorization_pending"), "- closed - - waiting"),
-            ("slow_down", &error("slow_down"), "- asking-later - - waiting"),
-            ("denied", &error("access_denied"), "- closed - - closed"),
-            ("tokens", &|sim| answer(sim, 200, &tokens(1, 3600)), "- asking-later - - closed"),
-            ("5 s pass", &|sim| sim.sleep(secs(5)), "- - - polling -"),
-            ("the pause passes", &|sim| sim.sleep(secs(40)), "- asking-later asking - -"),
-            ("the code's end passes", &|sim| sim.suspend_and_wake(secs(601)), "- asking-later asking closed closed"),
-            ("tokens were restored", &|sim| _ = sim.restore(&dump), "- closed closed closed -"),
-            ("revoke", &|sim| _ = sim.revoke("work"), "- closed closed closed closed"),
+            ("show", &|sim| _ = sim.show("work"), "asking - - - - -"),
+            ("auth", &|sim| _ = sim.auth("work", None), "asking - asking - - asking"),
+            ("user code", &|sim| answer(sim, 200, CODES), "- waiting - - waiting -"),
+            ("broken off", &|sim| break_off(sim, Stage::Connect), "- asking-later - - waiting -"),
+            ("503", &|sim| answer(sim, 503, ""), "- asking-later - - waiting -"),
+            ("pending", &error("authorization_pending"), "- held - - waiting -"),
+            ("slow_down", &error("slow_down"), "- asking-later - - waiting -"),
+            ("denied", &error("access_denied"), "- held - - closed -"),
+            ("tokens", &|sim| answer(sim, 200, &tokens(1, 3600)), "- asking-later - - closed -"),
+            ("5 s pass", &|sim| sim.sleep(secs(5)), "- - - polling - -"),
+            ("the pause passes", &|sim| sim.sleep(secs(44)), "- asking-later asking - - -"),
+            ("the code's end passes", &|sim| sim.suspend_and_wake(secs(601)), "- asking-later asking closed closed -"),
+            ("tokens were restored", &|sim| _ = sim.restore(&dump), "- closed closed closed - closed"),
+            ("read anew", &|sim| _ = sim.reload(config(vec![device_account("work")]), bound(1234)), "- - - - - closed"),
+            ("revoke", &|sim| _ = sim.revoke("work"), "- closed closed closed closed closed"),
             (
                 "account changed",
                 &|sim| _ = sim.reload(changed(device_account("work")), bound(1234)),
-                "- closed closed closed closed",
+                "- closed closed closed closed closed",
             ),
         ],
     );

@@ -461,7 +461,7 @@ fn an_unsaved_removal_is_named_at_shutdown() {
     let conn = sim.request(Request::Shutdown);
     sim.sleep(secs(10));
     let (_, message) = sim.failure(conn);
-    assert!(message.contains("an account was taken away"), "{message}");
+    assert!(message.contains("without saving the token state"), "{message}");
 }
 
 #[test]
@@ -518,4 +518,34 @@ fn a_userless_account_that_a_reload_brings_waits_for_a_sealed_store_alone() {
     let mut sim = Sim::start(stored_with(vec![account("home")], true, false));
     sim.reload(stored_with(both(), true, false), bound(1234));
     assert_eq!(sim.purposes(), ["client_credentials"]);
+}
+
+#[test]
+fn a_request_under_way_goes_on_when_the_store_is_read() {
+    let userless = || vec![userless_account("work")];
+    let dump = {
+        let mut sim = Sim::new(userless());
+        sim.answer_call(200, &tokens(1, 3600));
+        sim.dump()
+    };
+    let mut sim = Sim::start(stored_with(userless(), false, true));
+    let refresh = sim.refresh("work", Some(12));
+    sim.exit_hook(Hook::Restore, 0, &dump);
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-1");
+    sim.answer_call(200, &tokens(2, 3600));
+    assert!(sim.done(refresh).is_empty());
+}
+
+#[test]
+fn a_new_store_has_nothing_of_what_was_restored() {
+    let mut sim = Sim::start(stored(false, true));
+    sim.exit_hook(Hook::Restore, 0, &dump());
+    sim.reload(stored(true, true), bound(1234));
+    assert!(sim.status("work").not_saved.is_some() && sim.status("home").not_saved.is_none());
+    let conn = sim.request(Request::Shutdown);
+    sim.exit_hook(Hook::Persist, 3, "");
+    sim.sleep(secs(10));
+    let (_, message) = sim.failure(conn);
+    assert!(message.contains("the tokens of work"), "{message}");
 }

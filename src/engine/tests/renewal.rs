@@ -413,7 +413,7 @@ fn the_pause_after_a_failed_question_outlasts_the_end_of_the_grant() {
     sim.answer(question, 503, "");
     sim.answer(refresh, 400, r#"{"error":"invalid_grant"}"#);
     assert!(sim.calls.is_empty());
-    sim.sleep(secs(40));
+    sim.sleep(secs(44));
     assert_eq!(sim.purposes(), ["device"]);
 }
 
@@ -540,4 +540,82 @@ fn a_clock_of_1970_does_no_harm() {
     assert_eq!(status.expires_at.map(|at| at.since(next.now.wall)), Some(secs(3590)));
     next.sleep(secs(3500));
     assert_eq!(next.calls.len(), 1);
+}
+
+#[test]
+fn a_refresh_token_that_an_account_without_user_gets_is_left_alone() {
+    let mut sim = Sim::new(vec![userless_account("work")]);
+    sim.answer_call(200, &tokens(1, 3600));
+    sim.sleep(secs(3510));
+    assert_eq!(sim.purposes(), ["client_credentials"]);
+    sim.answer_call(200, r#"{"access_token":"a","token_type":"mac","refresh_token":"r"}"#);
+    sim.refresh("work", None);
+    assert_eq!(sim.purposes(), ["client_credentials"]);
+    assert!(!sim.dump().contains("refresh"));
+}
+
+#[test]
+fn a_verdict_on_an_account_without_user_leaves_it_to_itself() {
+    let mut config = config(vec![userless_account("work")]);
+    config.transient_error_if_cmd = Some("judge".to_owned());
+    let mut sim = Sim::start(config);
+    for _ in 1..6 {
+        sim.break_call(Stage::Connect);
+        sim.sleep(secs(2000));
+    }
+    sim.break_call(Stage::Connect);
+    let waiting = sim.refresh("work", Some(7200));
+    sim.exit_hook(Hook::TransientErrorIf, 1, "");
+    assert_eq!(sim.reason(waiting), Reason::Error, "nobody can authorise it");
+    let show = sim.show("work");
+    assert_eq!(sim.reason(show), Reason::Error);
+    sim.answer_call(200, &tokens(1, 3600));
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-1", "what was under way counts");
+}
+
+#[test]
+fn what_a_renewal_brings_after_the_verdict_is_revoked() {
+    let mut config = config(vec![account("work")]);
+    config.transient_error_if_cmd = Some("judge".to_owned());
+    let mut sim = Sim::authorized_with(config);
+    sim.sleep(secs(3510));
+    for _ in 1..=6 {
+        sim.break_call(Stage::Connect);
+        sim.sleep(secs(2000));
+    }
+    sim.exit_hook(Hook::TransientErrorIf, 1, "");
+    sim.answer_call(200, &tokens(2, 3600));
+    assert_eq!(sim.purposes(), ["revoke"]);
+    let revocation = sim.call();
+    assert_eq!(sim.field(revocation, "token").as_deref(), Some("refresh-2"));
+}
+
+#[test]
+fn a_clock_that_is_corrected_leaves_tokens_their_life() {
+    for (name, wrong) in [("behind", -60 * 24 * 3600), ("ahead", 2 * 3600)] {
+        let mut sim = Sim::new(vec![account("work")]);
+        let right = sim.now.wall;
+        let shift = |wall: WallTime, by: i64| {
+            let step = secs(by.unsigned_abs());
+            if by < 0 { wall - step } else { wall + step }
+        };
+        sim.now.wall = shift(right, wrong);
+        sim.authorize("work", r#"{"access_token":"a","expires_in":3600,"refresh_in":1800}"#);
+        sim.sleep(secs(600));
+        sim.now.wall = right + secs(600);
+        let status = sim.status("work");
+        assert_eq!((status.obtained_at, status.expires_at), (Some(right), Some(right + secs(3600))), "{name}");
+        let dump = sim.dump();
+        for (clock, left) in [("right", 2990), ("wrong as before", 3600)] {
+            let wall = if clock == "right" { sim.now.wall + secs(10) } else { shift(sim.now.wall, wrong.min(-7200)) };
+            let now = Now { time: Time::new(secs(10)), wall };
+            let mut next = Sim::start_at(config(vec![account("work")]), now);
+            next.restore(&dump);
+            let show = next.show("work");
+            assert_eq!(next.token(show), "a", "{name}, {clock}");
+            let expires_at = next.engine.accounts[0].token.as_ref().unwrap().expires_at;
+            assert_eq!(expires_at.since(now.time), secs(left), "{name}, {clock}");
+        }
+    }
 }

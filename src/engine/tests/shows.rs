@@ -453,3 +453,37 @@ fn a_plain_show_waits_briefly_for_a_first_token_alone() {
     sim.sleep(secs(5));
     assert_eq!(sim.reason(conn), Reason::Temporary, "without refresh token, a user code is asked for");
 }
+
+#[test]
+fn a_token_that_lives_too_short_is_refreshed_when_the_provider_allows_it() {
+    let mut sim = Sim::new(vec![account("home"), account("work")]);
+    for name in ["home", "work"] {
+        sim.authorize(name, &tokens(1, 3600));
+    }
+    sim.sleep(secs(600));
+    sim.refresh("home", None);
+    sim.answer_unavailable(Some("20"));
+    let waiting = sim.show_with("work", Some(60), Some(3500));
+    let hasty = sim.show_with("work", None, Some(3500));
+    assert_eq!((sim.is_waiting(waiting), sim.reason(hasty)), (true, Reason::Temporary));
+    sim.sleep(secs(19));
+    assert!(sim.calls.is_empty());
+    sim.sleep(secs(1));
+    sim.answer_call(200, &tokens(2, 3600));
+    assert_eq!(sim.token(waiting), "access-2");
+}
+
+#[test]
+fn who_wants_the_longest_life_is_served_when_the_store_is_read() {
+    let mut earlier = Sim::authorized();
+    let dump = earlier.dump();
+    earlier.sleep(secs(600));
+    let mut config = config(vec![account("work")]);
+    config.restore_cmd = Some("restore".to_owned());
+    let mut sim = Sim::start_at(config, earlier.now);
+    let (plain, demanding) = (sim.show_waiting("work", 60), sim.show_with("work", Some(60), Some(3500)));
+    sim.exit_hook(Hook::Restore, 0, &dump);
+    assert_eq!(sim.token(plain), "access-1");
+    sim.answer_call(200, &tokens(2, 3600));
+    assert_eq!(sim.token(demanding), "access-2");
+}
