@@ -5,7 +5,7 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -17,6 +17,7 @@ use support::{
     process::living_in,
     provider::{Provider, Settings},
     server::{Home, Pizauth},
+    tls,
 };
 
 /// The lines of a stream as they come.
@@ -26,7 +27,7 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-fn accounts(home: &Home) -> String {
+fn accounts_of(home: &Home) -> String {
     home.run(&["status"]).expect(0).stdout
 }
 
@@ -52,7 +53,7 @@ fn the_file_that_c_names_is_found_again_and_hooks_keep_the_folder() {
 
     home.folder().write("etc/my.conf", &[work.as_str(), &provider.account("home", "")].concat());
     home.run(&["reload"]).expect(0);
-    assert_eq!(accounts(&home), "home: No access token\nwork: No access token\n");
+    assert_eq!(accounts_of(&home), "home: No access token\nwork: No access token\n");
     home.run(&["shutdown"]).expect(0);
     eventually("the end of the server", || living_in(home.folder().path()).is_empty());
 }
@@ -104,6 +105,98 @@ fn a_listener_that_moves_asks_anew_for_the_open_logins() {
     assert_eq!(auth.wait().expect("its end").code(), Some(0));
     assert!(urls.iter().next().is_none());
     assert_eq!(server.token("work"), provider.last_access_token());
+}
+
+/// What `info` says of the running server.
+fn info(home: &Home) -> String {
+    home.run(&["info"]).expect(0).stdout
+}
+
+/// A configuration with these listeners.
+fn listening(http: &str, https: &str, accounts: &str) -> String {
+    let option = |name, address: &str| match address {
+        "none" => format!("{name} = none;\n"),
+        address => format!("{name} = \"{address}\";\n"),
+    };
+    [&option("http_listen", http), &option("https_listen", https), accounts].concat()
+}
+
+fn free_ports() -> [u16; 2] {
+    let holders = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    holders.map(|holder| holder.local_addr().expect("an address").port())
+}
+
+#[test]
+fn listeners_change_ports_and_addresses_with_each_other() {
+    let provider = Provider::start(Settings::default());
+    let accounts =
+        [provider.account("home", "redirect_uri = \"https://localhost/\";"), provider.account("work", "")].concat();
+    let [one, other] = free_ports();
+    let at = |port| format!("127.0.0.1:{port}");
+    let server = Pizauth::start(&listening(&at(one), &at(other), &accounts));
+    server.authorization_url("work");
+    server.configure(&listening(&at(other), &at(one), &accounts));
+    assert_eq!(server.run(&["reload"]).expect(0).stderr, "");
+    assert_eq!(http_port(&server), other.to_string());
+    server.authorize("work");
+    let redirect = http::get(&server.authorization_url("home"));
+    let location = redirect.header("location").expect("a redirect").to_owned();
+    assert!(location.starts_with(&format!("https://localhost:{one}/")), "{location}");
+    tls::get(&location);
+    for account in ["home", "work"] {
+        let token = server.run(&["show", "-w", "1m", account]).expect(0);
+        assert!(provider.is_honoured(token.stdout.trim_end()), "{account}");
+    }
+    if TcpListener::bind("[::1]:0").is_err() || !cfg!(target_os = "linux") {
+        return println!("skipped: no ::1, or no 127.0.0.2");
+    }
+
+    // What both addresses share stays open, and what is left is closed.
+    server.configure(&listening(&format!("127.0.0.2:{other}"), "none", &provider.account("work", "")));
+    assert_eq!(server.run(&["reload"]).expect(0).stderr, "");
+    for (address, is_open) in [
+        (format!("127.0.0.2:{other}"), true),
+        (format!("[::1]:{other}"), true),
+        (format!("127.0.0.1:{other}"), false),
+        (format!("127.0.0.1:{one}"), false),
+        (format!("[::1]:{one}"), false),
+    ] {
+        assert_eq!(TcpStream::connect(&address).is_ok(), is_open, "{address}");
+    }
+    assert!((400..500).contains(&http::get(&format!("http://[::1]:{other}/")).status), "nobody answers");
+
+    // An address that needs the own one closed first.
+    let before = info(&server);
+    let both = ["home", "work"].map(|name| provider.account(name, "")).concat();
+    server.configure(&listening(&format!("0.0.0.0:{other}"), "none", &both));
+    let refused = server.run(&["reload"]).expect(1);
+    let told = "the running server itself holds 127.0.0.2";
+    assert!(refused.stderr.contains(told) && refused.stderr.lines().count() == 1, "{}", refused.stderr);
+    assert_eq!(info(&server), before);
+    assert!(accounts_of(&server).starts_with("work: "), "the old accounts are there");
+}
+
+#[test]
+fn the_other_family_is_listened_on_as_soon_as_it_is_free() {
+    let Ok(stranger) = TcpListener::bind("[::1]:0") else { return println!("skipped: no ::1") };
+    let port = stranger.local_addr().expect("an address").port();
+    let provider = Provider::start(Settings::default());
+    let server = Pizauth::start(&listening(&format!("127.0.0.1:{port}"), "none", &provider.account("work", "")));
+    let warning = format!("[::1]:{port} is held by another program");
+    for _ in 0..2 {
+        assert!(info(&server).contains(&warning), "{}", info(&server));
+        let told = server.run(&["reload"]).expect(0).stderr;
+        assert!(told.contains(&warning), "{told}");
+    }
+    let url = server.authorization_url("work");
+    drop(stranger);
+    assert_eq!(server.run(&["reload"]).expect(0).stderr, "");
+    assert!(!info(&server).contains("held by"), "{}", info(&server));
+    assert_eq!(server.authorization_url("work"), url, "the listener did not move");
+    let location = http::get(&url).header("location").expect("a redirect").to_owned();
+    let page = http::get(&location.replace("localhost", "[::1]"));
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert_eq!(server.run(&["show", "-w", "1m", "work"]).expect(0).stdout.trim_end(), provider.last_access_token());
 }
 
 #[test]

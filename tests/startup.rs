@@ -135,6 +135,22 @@ fn a_taken_port_is_told_before_detaching() {
 }
 
 #[test]
+fn one_port_for_both_listeners_is_told_as_what_it_is() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|holder| holder.local_addr()).expect("a free port");
+    let port = address.port();
+    for (http, https) in
+        [(address.to_string(), format!("LOCALHOST:{port}")), (format!("0.0.0.0:{port}"), address.to_string())]
+    {
+        let home = Home::new(&format!("http_listen = \"{http}\";\nhttps_listen = \"{https}\";\n{ACCOUNT}"));
+        let want = format!("pizauth: https_listen {https}: http_listen has this port already; take another port");
+        // Only Linux keeps one address of a port from who wants it beside all of them.
+        if cfg!(target_os = "linux") || !http.starts_with('0') {
+            assert_eq!(refused(&home), want);
+        }
+    }
+}
+
+#[test]
 fn a_bad_configuration_is_told_with_all_its_errors() {
     for (name, config, wanted) in [
         ("unknown option", format!("nonsense = 1;\n{ACCOUNT}"), &["pizauth.conf:1:1: "][..]),

@@ -60,6 +60,7 @@ pub(super) enum Mistake {
     BothListenersOff { account: String },
     ListenerOff { account: String, scheme: &'static str },
     NoListener { account: String },
+    PortTwice { other: &'static str },
 }
 
 impl fmt::Display for Mistake {
@@ -135,6 +136,7 @@ impl fmt::Display for Mistake {
                 let account = shown(account);
                 write!(f, "the account {account} has no listener: http_listen is none, https_listen not set")
             }
+            Mistake::PortTwice { other } => write!(f, "{other} has this port already; take another port"),
         }
     }
 }
@@ -232,7 +234,8 @@ mod tests {
             Mistake::Needs { .. } => Mistake::BothListenersOff { account: account() },
             Mistake::BothListenersOff { .. } => Mistake::ListenerOff { account: account(), scheme: "http" },
             Mistake::ListenerOff { .. } => Mistake::NoListener { account: account() },
-            Mistake::NoListener { .. } => return None,
+            Mistake::NoListener { .. } => Mistake::PortTwice { other: "http_listen" },
+            Mistake::PortTwice { .. } => return None,
         })
     }
 

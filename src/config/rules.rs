@@ -108,6 +108,7 @@ pub(super) fn build(parsed: Parsed) -> Result<Config, Vec<Fault>> {
         rules.faults.push(Fault::of_text(Mistake::NoAccount));
     }
     rules.check_https_files(&globals);
+    rules.check_ports(&globals);
     let mut listeners = Vec::new();
     let mut built = Vec::new();
     for (name, draft) in accounts {
@@ -273,6 +274,18 @@ impl Rules {
             if let Some(file) = one.as_ref().filter(|_| !globals.seen.contains_key(other)) {
                 self.fault(&file.at, Mistake::Needs { option, other });
             }
+        }
+    }
+
+    /// What nobody can bind for both; whether two spellings mean one port is found out by binding them.
+    fn check_ports(&mut self, globals: &Draft) {
+        let (Some(http), Some(https)) = (&globals.http_listen, &globals.https_listen) else { return };
+        let (Listen::Address(one), Listen::Address(other)) = (&http.value, &https.value) else { return };
+        let is_fixed = uri::split_authority(one).is_ok_and(|(_, port)| port != Some(0));
+        if is_fixed && one.eq_ignore_ascii_case(other) {
+            let (at, other) =
+                if http.at.start > https.at.start { (http, "https_listen") } else { (https, "http_listen") };
+            self.fault(&at.at, Mistake::PortTwice { other });
         }
     }
 

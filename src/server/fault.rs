@@ -18,10 +18,13 @@ pub(super) enum Fault {
     KeyWithoutCertificate,
     NoCertificate { reason: String },
     PortTaken { option: &'static str, setting: String },
+    PortNamedTwice { option: &'static str, setting: String, by: &'static str },
+    PortHeldHere { option: &'static str, setting: String, own: String },
     PortReserved { option: &'static str, setting: String },
     NoSuchAddress { option: &'static str, setting: String },
     NotBound { option: &'static str, setting: String, reason: String },
     OtherFamilyTaken { option: &'static str, setting: String, other: String },
+    OtherFamilyNamed { option: &'static str, setting: String, other: String, by: &'static str },
     NotWatched { reason: String },
     NotDetached { reason: String },
     Died { status: String },
@@ -96,6 +99,12 @@ impl fmt::Display for Fault {
             Fault::PortTaken { option, setting } => {
                 write!(f, "{option} {setting}: another program holds this port; end it, or take another port")
             }
+            Fault::PortNamedTwice { option, setting, by } => {
+                write!(f, "{option} {setting}: {by} has this port already; take another port")
+            }
+            Fault::PortHeldHere { option, setting, own } => {
+                write!(f, "{option} {setting}: the running server itself holds {own}; stop it and start it again")
+            }
             Fault::PortReserved { option, setting } => {
                 write!(f, "{option} {setting}: this port is not for ordinary users; take one above 1023")
             }
@@ -107,6 +116,9 @@ impl fmt::Display for Fault {
                 f,
                 "{option} {setting}: {other} is held by another program, which gets redirects that browsers send there"
             ),
+            Fault::OtherFamilyNamed { option, setting, other, by } => {
+                write!(f, "{option} {setting}: {other} is held for {by}, which gets redirects that browsers send there")
+            }
             Fault::NotWatched { reason } => write!(f, "redirect listener: {reason}"),
             Fault::NotDetached { reason } => write!(f, "the server could not detach: {reason}; try \"server -d\""),
             Fault::Died { status } => {
@@ -186,13 +198,21 @@ mod tests {
                 Fault::CertificateWithoutKey => Fault::KeyWithoutCertificate,
                 Fault::KeyWithoutCertificate => Fault::NoCertificate { reason: reason() },
                 Fault::NoCertificate { .. } => Fault::PortTaken { option, setting: setting() },
-                Fault::PortTaken { .. } => Fault::PortReserved { option, setting: "127.0.0.1:80".to_owned() },
+                Fault::PortTaken { .. } => Fault::PortNamedTwice { option, setting: setting(), by: "https_listen" },
+                Fault::PortNamedTwice { .. } => {
+                    Fault::PortHeldHere { option, setting: setting(), own: "0.0.0.0:12345".to_owned() }
+                }
+                Fault::PortHeldHere { .. } => Fault::PortReserved { option, setting: "127.0.0.1:80".to_owned() },
                 Fault::PortReserved { .. } => Fault::NoSuchAddress { option, setting: "192.0.2.1:0".to_owned() },
                 Fault::NoSuchAddress { .. } => Fault::NotBound { option, setting: setting(), reason: reason() },
                 Fault::NotBound { .. } => {
                     Fault::OtherFamilyTaken { option, setting: setting(), other: "[::1]:12345".to_owned() }
                 }
-                Fault::OtherFamilyTaken { .. } => Fault::NotWatched { reason: reason() },
+                Fault::OtherFamilyTaken { .. } => {
+                    let (other, by) = ("[::1]:12345".to_owned(), "https_listen");
+                    Fault::OtherFamilyNamed { option, setting: setting(), other, by }
+                }
+                Fault::OtherFamilyNamed { .. } => Fault::NotWatched { reason: reason() },
                 Fault::NotWatched { .. } => Fault::NotDetached { reason: reason() },
                 Fault::NotDetached { .. } => Fault::Died { status: "exit status: 101".to_owned() },
                 Fault::Died { .. } => Fault::NotStarted { reason: reason() },

@@ -19,6 +19,7 @@ mod page;
 pub mod paths;
 #[cfg(test)]
 mod pki;
+mod ports;
 mod postponed;
 pub mod proxy;
 mod redirect;

@@ -159,6 +159,14 @@ fn every_mistake_is_told_with_its_place() {
             ),
             "1:15: the account \"x\" has no listener: http_listen is none, https_listen not set",
         ),
+        (
+            &format!("http_listen = \"localhost:80\";\nhttps_listen = \"LocalHost:80\";\n{}", with("")),
+            "2:16: http_listen has this port already; take another port",
+        ),
+        (
+            &format!("https_listen = \"[::1]:80\";\nhttp_listen = \"[::1]:80\";\n{}", with("")),
+            "2:15: https_listen has this port already; take another port",
+        ),
         // What is not understood may be what makes a listener run.
         (
             &format!("http_listen = none; {}", with("redirect_uri = \"localhost\";")),

@@ -158,6 +158,8 @@ fn what_pizauth_1_accepted_means_the_same() {
         ("no seconds", with("refresh_at_least = 0s; refresh_before_expiry = 0m; refresh_retry = 0d;")),
         ("leading zeros", with("refresh_retry = 0040s;")),
         ("options after accounts", format!("{}http_listen = \"127.0.0.1:0\";", with(""))),
+        ("any ports", format!("http_listen = \"[::1]:0\"; https_listen = \"[::1]:0\"; {}", with(""))),
+        ("two addresses", format!("http_listen = \"[::1]:80\"; https_listen = \"127.0.0.1:80\"; {}", with(""))),
         ("listeners", format!("https_listen = none; http_listen = \"localhost:8080\";{}", with(""))),
         (
             "only HTTPS, and a proxy before it",
