@@ -251,6 +251,30 @@ fn recipes_put_no_token_into_arguments() {
     }
 }
 
+/// A command that saves must not let half a state replace a whole one: the scripts do not, which tests of their own
+/// hold.
+#[test]
+fn every_recipe_that_saves_is_one_of_the_scripts() {
+    let mut documents = vec![path("README.md").into(), path("man/pizauth.1").into(), path("man/pizauth.conf.5").into()];
+    documents.extend(["conf", "sh"].iter().flat_map(|extension| files("conf", extension)));
+    let mut recipes = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("a document");
+        for (option, operation) in [("persist_cmd", "persist"), ("restore_cmd", "restore")] {
+            let begin = format!("{option} = \"");
+            for command in text.lines().filter_map(|line| line.split_once(&begin)?.1.strip_suffix("\";")) {
+                let script = command.strip_prefix("$HOME/.config/pizauth/").and_then(|rest| rest.split_once(' '));
+                let is_script = script.is_some_and(|(name, word)| {
+                    word == operation && Path::new(&path("conf/examples")).join(name).exists()
+                });
+                assert!(is_script, "{}: {command}", document.display());
+                recipes += 1;
+            }
+        }
+    }
+    assert!(recipes >= 16, "{recipes}");
+}
+
 #[test]
 fn documents_link_to_files_that_are_there() {
     for document in ["README.md", "CHANGES.md", "SECURITY.md", "HACKING.md"] {
