@@ -275,6 +275,22 @@ fn every_recipe_that_saves_is_one_of_the_scripts() {
     assert!(recipes >= 16, "{recipes}");
 }
 
+/// cron has /usr/bin and /bin only in its PATH, and `make install` puts pizauth elsewhere.
+#[test]
+fn recipes_for_cron_find_pizauth() {
+    const SETTING: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
+    assert!(read("Makefile").contains("PREFIX ?= /usr/local\nBINDIR ?= ${PREFIX}/bin\n"));
+    let readme = read("README.md");
+    let mut recipes = fences(&readme, "crontab");
+    recipes.extend(displays(&read("man/pizauth.1")).into_iter().filter(|text| text.contains(" * * * ")));
+    assert_eq!(recipes.len(), 2);
+    for recipe in recipes {
+        assert!(recipe.starts_with(&format!("{SETTING}\n")), "{recipe}");
+    }
+    let at_boot: Vec<&str> = readme.lines().filter(|line| line.contains("@reboot")).collect();
+    assert!(!at_boot.is_empty() && at_boot.iter().all(|line| line.contains(&format!("`{SETTING}`"))), "{at_boot:?}");
+}
+
 #[test]
 fn documents_link_to_files_that_are_there() {
     for document in ["README.md", "CHANGES.md", "SECURITY.md", "HACKING.md"] {
