@@ -17,7 +17,7 @@ use pizauth::{
         command::{self, COMMANDS, COMMON, Opt, synopsis},
     },
     config::{self, Scope, option_names},
-    proto::Reason,
+    proto::{Info, Reason},
 };
 use support::document::{displays, fences, path, read, section};
 
@@ -93,6 +93,22 @@ fn every_command_is_documented_with_each_of_its_options() {
     assert_eq!(common.iter().flat_map(|line| documented_flags(line)).collect::<BTreeSet<_>>(), flags(COMMON));
     let bare: BTreeSet<_> = bare.iter().flat_map(|line| documented_flags(line)).collect();
     assert_eq!(bare, ["-help", "-version", "V", "h"].map(str::to_owned).into());
+}
+
+#[test]
+fn every_field_that_info_has_of_a_server_is_documented() {
+    let page = read("man/pizauth.1");
+    let documented: BTreeSet<_> = subsection(&page, "Commands")
+        .skip_while(|line| *line != ".Li server_info ,")
+        .skip(1)
+        .take_while(|line| *line != ".El")
+        .filter_map(|line| line.strip_prefix(".Li "))
+        .map(|name| name.trim_end_matches(" ,").to_owned())
+        .collect();
+    let text = || Some("AA:BB".to_owned());
+    let info = Info { https_pub_key: text(), https_cert_sha256: text(), ..Info::default() };
+    let json = serde_json::to_value(info).expect("an object");
+    assert_eq!(documented, json.as_object().expect("an object").keys().cloned().collect());
 }
 
 #[test]
