@@ -12,7 +12,7 @@ use super::{
     diagnostic::{Fault, place},
     lex::{Lexer, Token, TokenKind},
     mistake::Mistake,
-    options::{Draft, OptionRow, Placed, RENAMED, Scope, Value, find_option, option_names, similar_name},
+    options::{Draft, Kind, OptionRow, Placed, RENAMED, Scope, Value, find_option, option_names, similar_name},
     parse_time, rules,
 };
 
@@ -288,7 +288,8 @@ impl<'a> Parser<'a> {
 
     /// Checks a value, whose first token is `first`, and puts it into its place.
     fn assign(&mut self, row: &'static OptionRow, draft: &mut Draft, raw: RawValue, first: Token) {
-        let shown = row.kind.may_be_shown();
+        let has_password = row.kind == Kind::Uri && self.word(first).contains('@');
+        let shown = row.kind.may_be_shown() && !has_password;
         let Some(value) = self.cook(raw, shown) else { return };
         if let Some(fault) = rules::check_value(row.kind, &value) {
             self.push(fault);

@@ -393,6 +393,7 @@ fn a_source_line_shows_only_what_is_no_secret() {
         ("a secret command", with("client_secret_cmd = \"a\\b\";"), "client_secret_cmd = \"***\";"),
         ("another command", with("user = \"a\\b\";"), "user = \"a\\b\";"),
         ("a password in a URI", with("issuer = \"https://me:secret@a/\";"), "issuer = \"***\";"),
+        ("one with a backslash", with("issuer = \"https://me:sec\\ret@a/\";"), "issuer = \"***\";"),
         ("a comment", with("user = 5; // client_secret = \"a\""), "user = ***; // ***"),
         ("the begin of a string", with("scope = \"a\nb\";"), "scope = \"***"),
         ("the end of a string", with("client_secret = \"a\nb\\c\";"), "***\";"),
