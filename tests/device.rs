@@ -115,7 +115,6 @@ fn a_user_who_declines_or_lets_it_expire_is_told_so() {
 #[test]
 fn a_show_follows_the_device_endpoint() {
     let provider = Provider::start(Settings::default());
-    let server = Pizauth::start(&config(&provider, DEVICE));
     for (name, answer, status, part) in [
         ("down", Answer::html(503, "<h1>Busy"), 4, "HTTP status 503"),
         ("a captive portal", Answer::html(200, "<h1>Log in"), 4, "no device code"),
@@ -123,11 +122,18 @@ fn a_show_follows_the_device_endpoint() {
         ("GitHub's refusal", Answer::error(200, "device_flow_disabled", "Not here."), 1, "Not here."),
     ] {
         provider.next_answer("/device", answer);
-        let shown = server.run(&["show", "work"]).expect(status);
-        assert!(shown.stdout.is_empty() && shown.stderr.contains(part), "{name}: {}", shown.stderr);
+        let server = Pizauth::start(&config(&provider, DEVICE));
+        let questions = || provider.requests().iter().filter(|request| request.path == "/device").count();
+        let before = questions();
+        for time in ["first", "again"] {
+            let shown = server.run(&["show", "work"]).expect(status);
+            assert!(shown.stdout.is_empty() && shown.stderr.contains(part), "{name}, {time}: {}", shown.stderr);
+        }
+        assert_eq!(questions(), before + 1, "{name}: the retry time holds");
     }
 
     // A slow one is waited for, but not for long.
+    let server = Pizauth::start(&config(&provider, DEVICE));
     provider.next_answer("/device", Answer::usual().delayed(Duration::from_secs(60)));
     let began = Instant::now();
     let shown = server.run(&["show", "work"]).expect(4);

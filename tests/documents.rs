@@ -164,6 +164,7 @@ const LIMITS: &[(&str, &str, &str)] = &[
     ("oauth/mod.rs", "MAX_BODY: usize = 1024 * 1024;", "1 MiB for its body"),
     ("engine/calls.rs", "MAX_CALLS: usize = 32;", "32 at once"),
     ("engine/authorizations.rs", "(Duration::from_secs(60), Duration::from_secs(5));", "tried again for 60 seconds"),
+    ("engine/authorizations.rs", "LONGEST_SILENCE: Duration = Duration::from_secs(60);", "minute between those"),
     ("engine/renewals.rs", "MAX_BACKOFF: Duration = Duration::from_secs(30 * 60);", "to 30 minutes"),
     ("oauth/retry_after.rs", "MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);", "counts up to an hour"),
     ("oauth/device.rs", "MAX_USER_CODE: usize = 64;", "64 characters for a user code"),
