@@ -24,6 +24,7 @@ use support::{
     process::{figures, living_in, signal},
     provider::{Provider, Rotation, Settings},
     server::{Home, Output, Pizauth},
+    terminal::Terminal,
 };
 
 /// An account that nobody logs in to.
@@ -380,6 +381,27 @@ fn a_passed_socket_is_served_and_left_alone() {
     let status = eventually_some("the end of the server", || server.try_wait().expect("a child can be waited for"));
     assert_eq!(status.code(), Some(0), "{}", home.log());
     assert!(path.exists(), "the service manager's socket is removed");
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_holds_nobody_up() {
+    let home = Home::new(ACCOUNT);
+    let mut terminal = Terminal::open();
+    let mut server = terminal.start(home.command(&["server", "-d", "-vvvv"]));
+    terminal.read_until("pizauth: next: ");
+    let mut client = Control::connect(&home.socket());
+    let answered = (0..2_000).take_while(|_| {
+        client.send(b"{\"version\":1,\"request\":\"status\",\"accounts\":[]}\n") && client.answer().is_some()
+    });
+    let answered = answered.count();
+    if answered < 2_000 {
+        let _ = server.kill();
+        let _ = server.wait();
+        panic!("{answered} requests were answered");
+    }
+    home.run(&["shutdown"]).expect(0);
+    let status = eventually_some("the end of the server", || server.try_wait().expect("a child can be waited for"));
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

@@ -112,7 +112,7 @@ struct Start {
 
 impl Start {
     fn stay(self) -> Result<(), Vec<String>> {
-        let log = Log::to_stderr(Level::from_verbosity(self.verbosity));
+        let log = Log::in_foreground(Level::from_verbosity(self.verbosity));
         self.serve(log, Output::Stderr, None)
     }
 

@@ -1,8 +1,11 @@
 //! Messages of the daemon: to stderr in the foreground, to syslog(3) when detached. Each is one line.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 
 use libc::c_int;
 
@@ -19,9 +22,11 @@ const PIECE: usize = 4096;
 const PIECE: usize = 512;
 
 /// Where messages go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Sink {
     Stderr,
+    /// Stderr's terminal, by a description of its own that does not block and stays open.
+    Terminal(&'static File),
     Syslog,
 }
 
@@ -36,6 +41,13 @@ impl Log {
     /// A log on stderr, as lines that begin with `pizauth: `. A line that would have to wait is lost.
     pub fn to_stderr(level: Level) -> Self {
         Self { level, sink: Sink::Stderr }
+    }
+
+    /// The log of a server that stays in the foreground: [`Log::to_stderr`], also where that is a terminal that nobody
+    /// reads. A terminal with a little room is ready to poll(2), but a longer line waits.
+    pub fn in_foreground(level: Level) -> Self {
+        let terminal = open_terminal(io::stderr()).map(|terminal| &*Box::leak(Box::new(terminal)));
+        Self { level, sink: terminal.map_or(Sink::Stderr, Sink::Terminal) }
     }
 
     /// A log in the system's, facility daemon.
@@ -55,15 +67,28 @@ impl Log {
         if !self.takes(level) {
             return;
         }
+        let message = one_line(message);
         match self.sink {
-            Sink::Stderr => write_if_ready(&mut io::stderr(), &format!("pizauth: {}\n", one_line(message)), PIECE),
+            Sink::Stderr => write_if_ready(&mut io::stderr(), &format!("pizauth: {message}\n"), PIECE),
+            Sink::Terminal(mut terminal) => _ = terminal.write(format!("pizauth: {message}\n").as_bytes()),
             Sink::Syslog => {
-                let line = CString::new(one_line(message)).unwrap_or_default();
+                let line = CString::new(message).unwrap_or_default();
                 // SAFETY: both strings end in a NUL, and the format takes one string.
                 unsafe { libc::syslog(priority(level) | libc::LOG_DAEMON, c"%s".as_ptr(), line.as_ptr()) };
             }
         }
     }
+}
+
+/// Opens the terminal that `stream` is once more, without blocking; none where it is no terminal or another user's.
+fn open_terminal(stream: impl AsRawFd) -> Option<File> {
+    let mut path = [0_u8; 256];
+    // SAFETY: the pointer is valid for writing and the length is the buffer's.
+    if unsafe { libc::ttyname_r(stream.as_raw_fd(), path.as_mut_ptr().cast(), path.len()) } != 0 {
+        return None;
+    }
+    let path = OsStr::from_bytes(CStr::from_bytes_until_nul(&path).ok()?.to_bytes());
+    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).ok()
 }
 
 fn priority(level: Level) -> c_int {
