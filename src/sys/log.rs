@@ -6,6 +6,12 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::net::UnixDatagram;
+#[cfg(target_os = "linux")]
+use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::process;
 
 use libc::c_int;
 
@@ -20,6 +26,10 @@ const PIECE: usize = 4096;
 /// Bytes that a pipe with room takes without waiting.
 #[cfg(not(target_os = "linux"))]
 const PIECE: usize = 512;
+
+/// Where the system's log takes datagrams.
+#[cfg(target_os = "linux")]
+const SYSTEM_LOG: &str = "/dev/log";
 
 /// Where messages go.
 #[derive(Clone, Copy, Debug)]
@@ -71,11 +81,7 @@ impl Log {
         match self.sink {
             Sink::Stderr => write_if_ready(&mut io::stderr(), &format!("pizauth: {message}\n"), PIECE),
             Sink::Terminal(mut terminal) => _ = terminal.write(format!("pizauth: {message}\n").as_bytes()),
-            Sink::Syslog => {
-                let line = CString::new(message).unwrap_or_default();
-                // SAFETY: both strings end in a NUL, and the format takes one string.
-                unsafe { libc::syslog(priority(level) | libc::LOG_DAEMON, c"%s".as_ptr(), line.as_ptr()) };
-            }
+            Sink::Syslog => log_to_system(priority(level) | libc::LOG_DAEMON, &message),
         }
     }
 }
@@ -89,6 +95,40 @@ fn open_terminal(stream: impl AsRawFd) -> Option<File> {
     }
     let path = OsStr::from_bytes(CStr::from_bytes_until_nul(&path).ok()?.to_bytes());
     OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).ok()
+}
+
+/// Hands a line to the system's log. One that would have to wait is lost.
+#[cfg(target_os = "linux")]
+fn log_to_system(priority: c_int, line: &str) {
+    let sent = send_datagram(Path::new(SYSTEM_LOG), priority, line);
+    if sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+        // There are logs that take a stream.
+        call_syslog(priority, line);
+    }
+}
+
+/// Hands a line to the system's log.
+// OpenBSD's syslog(3) never waits; the others' may, where the log is not read.
+#[cfg(not(target_os = "linux"))]
+fn log_to_system(priority: c_int, line: &str) {
+    call_syslog(priority, line);
+}
+
+fn call_syslog(priority: c_int, line: &str) {
+    let line = CString::new(line).unwrap_or_default();
+    // SAFETY: both strings end in a NUL, and the format takes one string.
+    unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
+}
+
+/// Sends a line as syslog(3) does, but does not wait where those before it are not read.
+///
+/// A time is left out: all daemons know the time themselves, and the format has none of the year or the zone.
+#[cfg(target_os = "linux")]
+fn send_datagram(to: &Path, priority: c_int, line: &str) -> io::Result<()> {
+    // A new one for each line, since the daemon may have been started anew.
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to(format!("<{priority}>pizauth[{}]: {line}", process::id()).as_bytes(), to).map(drop)
 }
 
 fn priority(level: Level) -> c_int {
@@ -145,6 +185,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::super::check;
+    #[cfg(target_os = "linux")]
+    use super::super::testing::Scratch;
     use super::*;
 
     #[test]
@@ -221,6 +263,29 @@ mod tests {
         ] {
             assert_eq!(takes_bytes(revents), want, "{name}");
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_system_log_that_does_not_read_holds_nobody_up() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("log");
+        let send = |line| send_datagram(&path, libc::LOG_DAEMON | libc::LOG_ERR, line);
+        assert_eq!(send("a line").unwrap_err().kind(), io::ErrorKind::NotFound);
+        let log = UnixDatagram::bind(&path).unwrap();
+        let refused = (0..100_000).find_map(|_| send("a line").err());
+        assert_eq!(refused.unwrap().kind(), io::ErrorKind::WouldBlock);
+        let mut line = [0; 128];
+        let length = log.recv(&mut line).unwrap();
+        assert_eq!(line[..length], *format!("<27>pizauth[{}]: a line", process::id()).as_bytes());
+
+        drop(log);
+        assert_eq!(send("a line").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        std::fs::remove_file(&path).unwrap();
+        let log = UnixDatagram::bind(&path).unwrap();
+        send("of the next").unwrap();
+        let length = log.recv(&mut line).unwrap();
+        assert!(line[..length].ends_with(b": of the next"));
     }
 
     #[test]
