@@ -434,3 +434,17 @@ fn a_missing_refresh_token_is_not_told_where_the_old_one_stays() {
     sim.refresh("work", None);
     assert_eq!(sim.field(sim.call(), "refresh_token").as_deref(), Some("refresh-1"));
 }
+
+#[test]
+fn a_notification_that_has_ended_is_not_ended_again() {
+    let mut config = config(vec![account("work")]);
+    config.auth_notify_cmd = Some("notify".to_owned());
+    let mut sim = Sim::start(config);
+    sim.auth("work", None);
+    sim.exit_hook(Hook::AuthNotify, 0, "");
+    sim.sleep(secs(900));
+    assert!(sim.killed.is_empty(), "the first was gone before the second came");
+    let second = sim.running(Hook::AuthNotify);
+    sim.allow("work");
+    assert_eq!((second.len(), sim.killed), (1, second));
+}

@@ -549,3 +549,31 @@ fn a_new_store_has_nothing_of_what_was_restored() {
     let (_, message) = sim.failure(conn);
     assert!(message.contains("the tokens of work"), "{message}");
 }
+
+#[test]
+fn a_store_that_is_read_for_the_first_time_is_not_called_sealed() {
+    let mut sim = Sim::start(stored(true, true));
+    assert_eq!(sim.persistence().state, PersistenceState::Saved);
+    sim.exit_hook(Hook::Restore, 1, "");
+    sim.sleep(secs(10));
+    sim.show("work");
+    assert_eq!((sim.running(Hook::Restore).len(), sim.persistence().state), (1, PersistenceState::Sealed));
+}
+
+#[test]
+fn a_late_answer_does_not_replace_what_was_restored() {
+    let userless = || vec![userless_account("work")];
+    let dump = {
+        let mut sim = Sim::new(userless());
+        sim.answer_call(200, &tokens(1, 3600));
+        sim.dump()
+    };
+    let mut sim = Sim::new(userless());
+    let late = sim.call();
+    sim.sleep(secs(33));
+    let conn = sim.restore(&dump);
+    assert!(sim.done(conn).is_empty());
+    sim.answer(late, 200, &tokens(2, 3600));
+    let show = sim.show("work");
+    assert_eq!(sim.token(show), "access-1");
+}

@@ -1,9 +1,10 @@
 //! Reload: what is kept, what is lost, who is told; and that a failure changes nothing.
 
-use super::sim::{Sim, account, bound, config, secs, tokens};
+use super::sim::{Sim, account, bound, command_account, config, secs, tokens};
 use crate::{
     config::{Account, Config},
     engine::{Bound, Event, Hook, Page, Readiness, Staging},
+    oauth::{Stage, dump},
     proto::{AccountState, Notice, Reason, Request},
 };
 
@@ -216,4 +217,35 @@ fn the_pause_after_a_failure_outlasts_a_reload() {
     sim.reload(config(vec![account("work")]), bound(1234));
     assert!(sim.calls.is_empty());
     assert_eq!(sim.engine.poll_timeout(), Some((before, "refresh")));
+}
+
+#[test]
+fn what_runs_for_an_account_that_is_taken_away_is_ended() {
+    let mut sim = Sim::new(vec![command_account("work")]);
+    sim.auth("work", None);
+    sim.allow("work");
+    let reading = sim.running(Hook::ClientSecret);
+    sim.reload(config(Vec::new()), bound(1234));
+    assert_eq!((reading.len(), sim.killed), (1, reading));
+
+    let judged = || Config { transient_error_if_cmd: Some("judge".to_owned()), ..config(vec![account("work")]) };
+    let mut sim = Sim::authorized_with(judged());
+    sim.sleep(secs(3510));
+    for _ in 1..=6 {
+        sim.break_call(Stage::Connect);
+        sim.sleep(secs(2000));
+    }
+    let judging = sim.running(Hook::TransientErrorIf);
+    sim.reload(config(Vec::new()), bound(1234));
+    assert_eq!((judging.len(), sim.killed), (1, judging));
+}
+
+#[test]
+fn an_account_that_is_taken_away_during_a_save_is_saved_away() {
+    let stored = |accounts| Config { persist_cmd: Some("persist".to_owned()), ..config(accounts) };
+    let mut sim = Sim::authorized_with(stored(vec![account("work")]));
+    assert!(!dump::read(sim.persisted().as_bytes()).unwrap().is_empty());
+    sim.reload(stored(Vec::new()), bound(1234));
+    sim.exit_hook(Hook::Persist, 0, "");
+    assert!(dump::read(sim.persisted().as_bytes()).unwrap().is_empty());
 }
