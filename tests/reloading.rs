@@ -5,7 +5,7 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -14,10 +14,11 @@ use std::{
 use serde_json::Value;
 use support::{
     PATIENCE, eventually, http,
+    pace::Pace,
     process::living_in,
     provider::{Provider, Settings},
     server::{Home, Pizauth},
-    tls,
+    tls, tool,
 };
 
 /// The lines of a stream as they come.
@@ -197,6 +198,79 @@ fn the_other_family_is_listened_on_as_soon_as_it_is_free() {
     let page = http::get(&location.replace("localhost", "[::1]"));
     assert_eq!(page.status, 200, "{}", page.body);
     assert_eq!(server.run(&["show", "-w", "1m", "work"]).expect(0).stdout.trim_end(), provider.last_access_token());
+}
+
+/// Where the name server of these tests is: no address that a machine's own would have.
+const NAME_SERVER: &str = "127.53.53.53:53";
+
+/// A home whose server asks [`NAME_SERVER`] for names, except for `here.example`, which is 127.0.0.1. `None` where the
+/// tests may not do that.
+fn home_with_names(config: &str) -> Option<Home> {
+    tool::find("unshare")?;
+    let mut mount = Command::new("unshare");
+    mount.args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null());
+    if !mount.status().is_ok_and(|status| status.success()) || !cfg!(target_env = "gnu") {
+        tool::skip("no mounts, or another resolver");
+        return None;
+    }
+    let home = Home::new(config);
+    let (address, _) = NAME_SERVER.split_once(':').expect("an address");
+    home.folder().write("resolv.conf", &format!("nameserver {address}\noptions timeout:30 attempts:1\n"));
+    home.folder().write("hosts", "127.0.0.1 localhost here.example\n");
+    home.folder().write("nsswitch.conf", "hosts: files dns\n");
+    let mounts =
+        "for file in resolv.conf hosts nsswitch.conf; do mount --bind $file /etc/$file || exit 1; done; exec \"$@\"";
+    Some(home.limited(&format!("-c 0 && exec unshare -m sh -c '{mounts}' sh \"$@\"")))
+}
+
+#[test]
+fn a_name_server_that_is_silent_holds_up_nobody() {
+    let provider = Provider::start(Settings::default());
+    let work = provider.account("work", "");
+    let Some(home) = home_with_names(&work) else { return };
+    let Ok(name_server) = UdpSocket::bind(NAME_SERVER) else { return tool::skip("no port 53") };
+    name_server.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let was_asked = || name_server.recv(&mut [0; 512]).expect("the name is asked for");
+    let [port, _] = free_ports();
+    let server = Pizauth::start_in(home);
+    server.authorize("work");
+    let before = info(&server);
+    let pace = Pace::at_rest(&server.socket(), "work");
+
+    server.configure(&listening(&format!("silent.example:{port}"), "none", &work));
+    let reload = server.spawn(&["reload"], b"");
+    was_asked();
+    // Who asks meanwhile waits for the next one.
+    let second = server.spawn(&["reload"], b"");
+    pace.is_kept("a look-up", &server.socket(), "work");
+    assert_eq!((reload.output_if_ended(), second.output_if_ended()), (None, None), "the reload waits");
+    server.configure(&listening(&format!("here.example:{port}"), "none", &work));
+    let refused = reload.finish().expect(1);
+    let told =
+        format!("pizauth: http_listen silent.example:{port}: no address was found for this name within 8 seconds\n");
+    assert_eq!(refused.stderr, told);
+    second.finish().expect(0);
+    let listed = info(&server);
+    assert!(before != listed && listed.contains(&port.to_string()), "{listed}");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok(), "nobody listens at the name's address");
+
+    // A name that is there already is not asked for again.
+    server.configure(&listening(
+        &format!("here.example:{port}"),
+        "none",
+        &[&*work, &provider.account("home", "")].concat(),
+    ));
+    server.run(&["reload"]).expect(0);
+    assert!(accounts_of(&server).starts_with("home: "));
+
+    // The end does not wait for an answer either.
+    server.configure(&listening(&format!("silent.example:{port}"), "none", &work));
+    let reload = server.spawn(&["reload"], b"");
+    was_asked();
+    server.run(&["shutdown"]).expect(0);
+    reload.finish().expect(5);
+    let (status, _) = server.wait();
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

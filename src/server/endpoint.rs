@@ -42,7 +42,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Stack of a helper thread, in bytes: a look-up and a TLS handshake use a fraction, name service modules may want
 /// more. Pages that are not touched cost nothing.
-const STACK: usize = 512 * 1024;
+pub(super) const STACK: usize = 512 * 1024;
 
 /// Longest head of an answer, in bytes.
 const MAX_HEAD: usize = 16 * 1024;

@@ -25,10 +25,11 @@ use super::{
     fault::Fault,
     hooks::Hooks,
     paths,
+    ports::Found,
     proxy::ProxySettings,
     redirect::Redirect,
     source::Source,
-    staging::{self, Staged},
+    staging::{self, LOOK_UP_LIMIT, Staged, Unbound},
 };
 use crate::{
     engine::{Effect, Engine, Event, ExitReason, Now, Readiness, Staging, Ticket, Time},
@@ -94,14 +95,16 @@ pub(super) struct EventLoop<'a> {
     hooks: Hooks,
     endpoint: Endpoint,
     proxies: ProxySettings,
-    /// The threads of calls under way.
+    /// The threads of calls and look-ups under way.
     helpers: HashMap<Ticket, JoinHandle<()>>,
-    answers: Receiver<Answer>,
-    answered: Sender<Answer>,
+    answers: Receiver<(Ticket, Answer)>,
+    answered: Sender<(Ticket, Answer)>,
     /// What happened and was not told to the engine yet.
     events: VecDeque<Event>,
     /// What effects brought about at once: for the next turn.
     later: VecDeque<Event>,
+    /// What waits for the addresses of host names before it can be staged.
+    unbound: Option<Unbound>,
     staged: Option<(Ticket, Staged)>,
     config_path: PathBuf,
     socket: &'a mut ControlSocket,
@@ -113,7 +116,11 @@ pub(super) struct EventLoop<'a> {
     exit: Option<ExitReason>,
 }
 
-type Answer = (Ticket, Result<Reply, Broken>);
+/// What a helper thread brings.
+enum Answer {
+    Reply(Result<Reply, Broken>),
+    Addresses(Found),
+}
 
 impl<'a> EventLoop<'a> {
     /// Registers everything with a new poll. To be called in the process that stays: a kqueue does not survive fork.
@@ -151,6 +158,7 @@ impl<'a> EventLoop<'a> {
             answered,
             events: VecDeque::new(),
             later: VecDeque::new(),
+            unbound: None,
             staged: None,
             config_path,
             socket,
@@ -243,7 +251,8 @@ impl<'a> EventLoop<'a> {
         }
         let now = self.now;
         let rooms = [self.control.deadline(), self.redirect.deadline(), self.hooks.deadline()];
-        let own = [Some((self.touch_at, "touching the socket")), until.map(|at| (at, "the end"))];
+        let look_up = self.unbound.as_ref().map(|unbound| (unbound.until, "a look-up"));
+        let own = [Some((self.touch_at, "touching the socket")), until.map(|at| (at, "the end")), look_up];
         let engine = if until.is_some() { None } else { self.engine.poll_timeout() };
         let nearest = rooms.into_iter().chain(own).chain([engine]).flatten().min();
         if let Some((at, reason)) = nearest.filter(|_| self.log.takes(Level::Trace)) {
@@ -271,10 +280,27 @@ impl<'a> EventLoop<'a> {
 
     /// Takes what helpers brought, and lets each of them end, so that there are never more than calls under way.
     fn take_answers(&mut self) {
-        for (ticket, outcome) in self.answers.try_iter() {
+        while let Ok((ticket, answer)) = self.answers.try_recv() {
             // One that broke down has said so in its answer.
             let _ = self.helpers.remove(&ticket).map(JoinHandle::join);
-            self.events.push_back(Event::Answer { ticket, outcome });
+            match answer {
+                Answer::Reply(outcome) => self.events.push_back(Event::Answer { ticket, outcome }),
+                Answer::Addresses(found) => {
+                    // Where it was given up meanwhile, nobody wants them.
+                    let Some(unbound) = self.unbound.take_if(|unbound| unbound.ticket == ticket) else { continue };
+                    self.bind(unbound, &found);
+                }
+            }
+        }
+    }
+
+    /// A way for a helper thread to bring its answer.
+    fn answering(&self, ticket: Ticket) -> impl FnOnce(Answer) + Send + 'static + use<> {
+        let (answered, waker) = (self.answered.clone(), self.waker.clone());
+        move |answer| {
+            // Both fail only when the loop is gone, and nobody wants to know any more.
+            let _ = answered.send((ticket, answer));
+            let _ = waker.wake();
         }
     }
 
@@ -297,6 +323,11 @@ impl<'a> EventLoop<'a> {
         self.control.expire(registry, now, &self.log, events);
         self.redirect.expire(registry, now, &self.log, events);
         self.hooks.expire(registry, now, &self.log, events);
+        if let Some(unbound) = self.unbound.take_if(|unbound| unbound.until <= now) {
+            let reason = format!("no address was found for this name within {} seconds", LOOK_UP_LIMIT.as_secs());
+            let found = staging::not_found(&unbound.names, &reason);
+            self.bind(unbound, &found);
+        }
         if self.touch_at <= now {
             self.touch_at = now + TOUCH;
             if let Err(error) = self.socket.touch() {
@@ -330,17 +361,13 @@ impl<'a> EventLoop<'a> {
             Effect::Respond { conn, response } => self.control.respond(conn, &response, registry, now, later),
             Effect::Page { conn, page } => self.redirect.show(conn, &page, now, later),
             Effect::Call { ticket, call } => {
-                let (answered, waker) = (self.answered.clone(), self.waker.clone());
-                let helper = self.endpoint.send(call, move |outcome| {
-                    // Both fail only when the loop is gone, and nobody wants to know any more.
-                    let _ = answered.send((ticket, outcome));
-                    let _ = waker.wake();
-                });
+                let answer = self.answering(ticket);
+                let helper = self.endpoint.send(call, move |outcome| answer(Answer::Reply(outcome)));
                 self.helpers.extend(helper.map(|helper| (ticket, helper)));
             }
             Effect::Run { ticket, run } => self.hooks.run(ticket, run, registry, now, &self.log, later),
             Effect::Kill { ticket } => self.hooks.kill(ticket, now, &self.log, later),
-            Effect::Stage { ticket } => self.stage(ticket),
+            Effect::Stage { ticket } => self.stage(ticket, now),
             Effect::Adopt { ticket } => self.adopt(ticket, now),
             Effect::Discard { ticket } => {
                 self.staged.take_if(|(staged, _)| *staged == ticket);
@@ -355,10 +382,36 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    fn stage(&mut self, ticket: Ticket) {
+    /// Reads the configuration, and binds what it asks for as soon as the addresses of its host names are known.
+    fn stage(&mut self, ticket: Ticket, now: Time) {
         // Left by a staging that was neither adopted nor discarded: its ports may be wanted again.
-        self.staged = None;
-        let result = match self.prepare() {
+        (self.staged, self.unbound) = (None, None);
+        let (config, warnings) = match paths::read_anew(&self.config_path) {
+            Ok(read) => read,
+            Err(errors) => return self.later.push_back(Event::Staged { ticket, result: Err(errors) }),
+        };
+        let names = self.redirect.listeners().unknown_names(&config);
+        let unbound = Unbound { ticket, config, warnings, names, until: now + LOOK_UP_LIMIT };
+        if unbound.names.is_empty() {
+            return self.bind(unbound, &Found::new());
+        }
+        let answer = self.answering(ticket);
+        match staging::look_up(unbound.names.clone(), move |found| answer(Answer::Addresses(found))) {
+            Ok(helper) => {
+                self.helpers.insert(ticket, helper);
+                self.unbound = Some(unbound);
+            }
+            Err(error) => {
+                let found = staging::not_found(&unbound.names, &format!("this name cannot be looked up: {error}"));
+                self.bind(unbound, &found);
+            }
+        }
+    }
+
+    /// Binds and loads what a configuration asks for, beside what there is.
+    fn bind(&mut self, unbound: Unbound, found: &Found) {
+        let ticket = unbound.ticket;
+        let result = match self.prepare(unbound, found) {
             Ok(staged) => {
                 let staging = Staging { config: staged.config.clone(), bound: staged.listeners.bound() };
                 self.staged = Some((ticket, staged));
@@ -369,9 +422,9 @@ impl<'a> EventLoop<'a> {
         self.later.push_back(Event::Staged { ticket, result });
     }
 
-    fn prepare(&self) -> Result<Staged, Vec<String>> {
-        let (config, warnings) = paths::read_anew(&self.config_path)?;
-        let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners())?;
+    fn prepare(&self, unbound: Unbound, found: &Found) -> Result<Staged, Vec<String>> {
+        let Unbound { ticket: _, config, warnings, names: _, until: _ } = unbound;
+        let mut staged = staging::prepare(config, &self.config_path, self.redirect.listeners(), found)?;
         staged
             .listeners
             .register(self.poll.registry())

@@ -8,7 +8,7 @@ use mio::{Registry, net::TcpListener};
 
 use super::{
     fault::Fault,
-    ports::{self, Port, Socket, Wanted},
+    ports::{self, Found, Port, Socket, Wanted},
     tls::TlsAcceptor,
 };
 use crate::{
@@ -38,31 +38,34 @@ struct Https {
 }
 
 impl Listeners {
-    /// Binds what `config` asks for, except where `present` has it already. Files are relative to `folder`.
+    /// Binds what `config` asks for, except where `present` has it already, with the names of [`Self::unknown_names`]
+    /// as they were `found`. Files are relative to `folder`.
     ///
     /// Each error is a line for the user.
-    pub(super) fn open(config: &Config, folder: &Path, present: &Listeners) -> Result<Listeners, Vec<String>> {
+    pub(super) fn open(
+        config: &Config,
+        folder: &Path,
+        present: &Listeners,
+        found: &Found,
+    ) -> Result<Listeners, Vec<String>> {
         let mut next = present.next;
-        let [http, https] = present.ports();
-        let http = setting(&config.http_listen, config.wants_http()).map(|setting| Wanted {
-            option: "http_listen",
-            setting,
-            present: http,
-        });
-        let https = setting(&config.https_listen, config.wants_https()).map(|setting| Wanted {
-            option: "https_listen",
-            setting,
-            present: https,
-        });
-        let tls = https.is_some().then(|| acceptor(config, folder, present.https.as_ref())).transpose();
+        let wanted = present.wanted(config);
+        let has_https = wanted[1].is_some();
         let sockets: Vec<_> = present.sockets().collect();
-        match (ports::open([http, https], &sockets, &mut next), tls) {
+        let ports = ports::open(wanted, &sockets, found, &mut next);
+        let tls = has_https.then(|| acceptor(config, folder, present.https.as_ref())).transpose();
+        match (ports, tls) {
             (Ok([http, https]), Ok(tls)) => {
                 let https = https.zip(tls).map(|(port, (tls, self_signed))| Https { port, tls, self_signed });
                 Ok(Listeners { http, https, next })
             }
             (ports, tls) => Err(ports.err().into_iter().flatten().chain(tls.err()).collect()),
         }
+    }
+
+    /// Each `HOST:PORT` of `config` that must be looked up, since it is not there already.
+    pub(super) fn unknown_names(&self, config: &Config) -> Vec<String> {
+        self.wanted(config).iter().flatten().filter_map(Wanted::unknown_name).map(str::to_owned).collect()
     }
 
     /// Has the poll tell of every socket that it does not know yet.
@@ -94,6 +97,21 @@ impl Listeners {
             https_cert_sha256: tls.map(TlsAcceptor::cert_sha256_hex),
             warnings: [http, https].into_iter().flatten().filter_map(Port::warning).map(str::to_owned).collect(),
         }
+    }
+
+    fn wanted<'a>(&'a self, config: &'a Config) -> [Option<Wanted<'a>>; 2] {
+        let [http, https] = self.ports();
+        let http = setting(&config.http_listen, config.wants_http()).map(|setting| Wanted {
+            option: "http_listen",
+            setting,
+            present: http,
+        });
+        let https = setting(&config.https_listen, config.wants_https()).map(|setting| Wanted {
+            option: "https_listen",
+            setting,
+            present: https,
+        });
+        [http, https]
     }
 
     fn ports(&self) -> [Option<&Port>; 2] {

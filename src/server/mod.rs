@@ -85,7 +85,10 @@ pub fn run(options: Options) -> Result<(), Vec<String>> {
     let place = Environment::read().server_place();
     let (socket, listener) =
         ControlSocket::open(place, user::uid(), passed).map_err(|error| vec![error.to_string()])?;
-    let staged = match staging::prepare(config, &config_path, &Listeners::default()) {
+    let nothing = Listeners::default();
+    // Nobody else waits yet.
+    let found = ports::look_up(nothing.unknown_names(&config));
+    let staged = match staging::prepare(config, &config_path, &nothing, &found) {
         Ok(staged) => staged,
         Err(errors) => {
             socket.close();

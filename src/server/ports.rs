@@ -2,8 +2,11 @@
 //!
 //! A loopback port has a socket for each IP family. Every option gets the address that it names before any gets that of
 //! the other family, so that none takes from another what is named there. Nothing that is there changes.
+//!
+//! Host names are looked up before, where the loop need not wait for it.
 
 use std::{
+    collections::HashMap,
     io::{self, ErrorKind},
     net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     rc::Rc,
@@ -47,19 +50,32 @@ pub(super) struct Wanted<'a> {
     pub(super) present: Option<&'a Port>,
 }
 
-/// Opens what is `wanted`. What is in `present` is taken over where it fits, whoever has it; `next` is the running
-/// number of the next new socket.
+/// The addresses of a `HOST:PORT` with a host name, or why there are none.
+pub(super) type Found = HashMap<String, Result<Vec<SocketAddr>, String>>;
+
+/// Looks every `HOST:PORT` up; this may take as long as the system's resolver likes.
+pub(super) fn look_up(names: Vec<String>) -> Found {
+    let found = names.into_iter().map(|name| {
+        let addresses = name.to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string());
+        (name, addresses)
+    });
+    found.collect()
+}
+
+/// Opens what is `wanted`, with names as they were `found`. What is in `present` is taken over where it fits, whoever
+/// has it; `next` is the running number of the next new socket.
 ///
 /// Each error is a line for the user.
 pub(super) fn open(
     wanted: [Option<Wanted<'_>>; 2],
     present: &[&Socket],
+    found: &Found,
     next: &mut usize,
 ) -> Result<[Option<Port>; 2], Vec<String>> {
     let mut order: Vec<_> = wanted.iter().enumerate().filter_map(|(at, wanted)| Some((at, wanted.as_ref()?))).collect();
     // A free port is looked for last, so that it is none that another option names.
     order.sort_by_key(|(_, wanted)| (wanted.unchanged().is_none(), wanted.setting.ends_with(":0")));
-    let mut opening = Opening { present, taken: Vec::new(), next };
+    let mut opening = Opening { present, found, taken: Vec::new(), next };
     let (mut ports, mut errors) = ([None, None], Vec::new());
     for (at, wanted) in &order {
         match opening.open(wanted) {
@@ -102,6 +118,14 @@ impl Port {
 }
 
 impl Wanted<'_> {
+    /// Its `HOST:PORT`, if that must be looked up: it is neither an address nor there already.
+    pub(super) fn unknown_name(&self) -> Option<&str> {
+        let is_known = self.unchanged().is_some()
+            || loopback(self.setting).is_some()
+            || self.setting.parse::<SocketAddr>().is_ok();
+        (!is_known).then_some(self.setting)
+    }
+
     /// The first socket of the port that the option has, where it asks for that once more.
     fn unchanged(&self) -> Option<&Socket> {
         self.present.filter(|present| present.setting == self.setting).and_then(|present| present.sockets.first())
@@ -127,6 +151,7 @@ impl Wanted<'_> {
 /// The ports that are being opened.
 struct Opening<'a> {
     present: &'a [&'a Socket],
+    found: &'a Found,
     /// The options' addresses so far.
     taken: Vec<(&'static str, SocketAddr)>,
     next: &'a mut usize,
@@ -179,8 +204,15 @@ impl Opening<'_> {
 
     /// A socket at the first address of `setting` that can be had.
     fn take_any(&mut self, option: &'static str, setting: &str) -> Result<Socket, Refusal> {
-        let mut refusal = Refusal::System(io::Error::other("it has no address"));
-        for address in setting.to_socket_addrs().map_err(Refusal::System)? {
+        let other = |reason: &str| Refusal::System(io::Error::other(reason.to_owned()));
+        let addresses = match (setting.parse(), self.found.get(setting)) {
+            (Ok(address), _) => vec![address],
+            (Err(_), Some(Ok(addresses))) => addresses.clone(),
+            (Err(_), Some(Err(reason))) => return Err(other(reason)),
+            (Err(_), None) => return Err(other("this name was not looked up")),
+        };
+        let mut refusal = other("this name has no address");
+        for address in addresses {
             match self.take(option, address) {
                 Ok(socket) => return Ok(socket),
                 Err(last) => refusal = last,

@@ -9,7 +9,7 @@ fn opened(settings: [&str; 2], present: &Ports, next: &mut usize) -> Result<Port
         let setting = Some(settings[at]).filter(|setting| *setting != "none")?;
         Some(Wanted { option, setting, present: present[at].as_ref() })
     };
-    open([wanted(0, "http_listen"), wanted(1, "https_listen")], &sockets, next)
+    open([wanted(0, "http_listen"), wanted(1, "https_listen")], &sockets, &Found::new(), next)
 }
 
 /// A lone http port.
@@ -103,6 +103,55 @@ fn a_port_that_is_held_already_is_kept_however_it_is_written() {
     }
     let other = open_http("localhost:0", &present, &mut next).unwrap();
     assert_ne!(other.number(), number);
+}
+
+#[test]
+fn a_name_has_the_first_of_its_addresses_that_is_free() {
+    let holder = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, two_free()[0]));
+    let name = "here.example:80";
+    let open_name = |addresses: Option<Result<Vec<SocketAddr>, &str>>, present: Option<&Port>| {
+        let wanted = Wanted { option: "http_listen", setting: name, present };
+        let asked = wanted.unknown_name().is_some();
+        let sockets: Vec<_> = present.into_iter().flat_map(Port::sockets).collect();
+        let found =
+            addresses.map(|addresses| (name.to_owned(), addresses.map_err(str::to_owned))).into_iter().collect();
+        (asked, open([Some(wanted), None], &sockets, &found, &mut 0).map(|[port, _]| port.unwrap()))
+    };
+    for (addresses, want) in [
+        (vec![], "http_listen here.example:80: this name has no address"),
+        (
+            vec![holder.local_addr().unwrap()],
+            "http_listen here.example:80: another program holds this port; end it, or take another port",
+        ),
+    ] {
+        assert_eq!(open_name(Some(Ok(addresses)), None).1.err(), Some(vec![want.to_owned()]));
+    }
+    let told = open_name(Some(Err("no such name")), None).1.err();
+    assert_eq!(told, Some(vec!["http_listen here.example:80: no such name".to_owned()]));
+    let (asked, port) = open_name(Some(Ok(vec![holder.local_addr().unwrap(), free])), None);
+    let port = port.unwrap();
+    assert!(asked);
+    assert_eq!(port.sockets.iter().map(|socket| socket.address).collect::<Vec<_>>(), [free]);
+    // What is there is kept without a look-up.
+    let (asked, kept) = open_name(None, Some(&port));
+    assert_eq!((asked, numbers(&kept.unwrap())), (false, numbers(&port)));
+}
+
+#[test]
+fn only_names_are_looked_up() {
+    for (setting, is_looked_up) in [
+        ("127.0.0.1:0", false),
+        ("[::1]:80", false),
+        ("0.0.0.0:80", false),
+        ("192.0.2.1:80", false),
+        ("localhost:80", false),
+        ("LocalHost.:80", false),
+        ("here.example:80", true),
+    ] {
+        let wanted = Wanted { option: "http_listen", setting, present: None };
+        assert_eq!(wanted.unknown_name(), is_looked_up.then_some(setting), "{setting}");
+    }
 }
 
 /// Linux, where 127.0.0.2 is there without being asked for, and where no port is shared with one of every address.
