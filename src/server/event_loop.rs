@@ -36,7 +36,7 @@ use crate::{
     oauth::{Broken, Reply},
     proto::Request,
     sys::{
-        clock::{Alarm, Clock},
+        clock::{self, Alarm, Clock},
         heap,
         log::{Level, Log},
         notify::Notify,
@@ -150,7 +150,7 @@ impl<'a> EventLoop<'a> {
             engine: Engine::new(staged.config, bound, Box::new(random)),
             control,
             redirect: Redirect::new(staged.listeners, caps.1),
-            hooks: Hooks::new(inherited, output, SaveMark::new(socket.place().save_mark())),
+            hooks: Hooks::new(inherited, output, SaveMark::new(socket.place().save_mark()), Box::new(clock::awake)),
             endpoint,
             proxies,
             helpers: HashMap::new(),

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `Running` | it exits, and its stdout is at its end or not kept | told |
 //! | `Running` | it exits, but a background process still holds its stdout open | `Draining` |
-//! | `Running` | its time is long over: the machine was suspended meanwhile, and so was the child | the same, anew |
+//! | `Running` | its time is over, but the machine was suspended for a part of it, and so was the child | the same |
 //! | `Running` | its time is up, it prints too much, or [`Effect::Kill`](crate::engine::Effect::Kill) | `Ending`: SIGTERM |
 //! | `Draining` | end of its stdout, or a second later | told, with what came |
 //! | `Ending` | two seconds later | `Killed`: SIGKILL |
@@ -42,7 +42,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Time after a child's exit in which what others still print to its stdout counts as its own.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How late the end of a child's time can be noticed while the machine is awake.
+/// How late the end of a child's time can be noticed while the machine runs: a virtual one may have been paused without
+/// any of its clocks stopping.
 const LATENESS: Duration = Duration::from_secs(10);
 
 /// Bytes read at once.
@@ -56,7 +57,11 @@ pub(super) struct Hooks {
     output: Output,
     mark: SaveMark,
     postponed: Postponed,
+    /// A clock that stops in suspend, as children do.
+    awake: Awake,
 }
+
+type Awake = Box<dyn Fn() -> Duration>;
 
 struct Child {
     ticket: Ticket,
@@ -67,6 +72,8 @@ struct Child {
     captured: Vec<u8>,
     capture: usize,
     limit: Option<Duration>,
+    /// When its limit began to count, by the clock that stops in suspend.
+    began: Duration,
     phase: Phase,
 }
 
@@ -79,9 +86,9 @@ enum Phase {
 
 impl Hooks {
     /// No children yet. They get the limits of `inherited`, and print to `output` what is not kept; a save is marked
-    /// by `mark`.
-    pub(super) fn new(inherited: Inherited, output: Output, mark: SaveMark) -> Self {
-        Self { children: Vec::new(), inherited, output, mark, postponed: Postponed::default() }
+    /// by `mark`. Their limits count by `awake`, which stops in suspend.
+    pub(super) fn new(inherited: Inherited, output: Output, mark: SaveMark, awake: Awake) -> Self {
+        Self { children: Vec::new(), inherited, output, mark, postponed: Postponed::default(), awake }
     }
 
     /// Starts a hook, as soon as no earlier server's save is in its way. Where that fails, the end joins `events`.
@@ -143,7 +150,8 @@ impl Hooks {
         }
         let phase = Phase::Running { until: run.limit.map(|limit| now + limit) };
         let Run { hook, capture, limit, .. } = run;
-        let mut child = Child { ticket, hook, running, input, captured: Vec::new(), capture, limit, phase };
+        let began = (self.awake)();
+        let mut child = Child { ticket, hook, running, input, captured: Vec::new(), capture, limit, began, phase };
         child.feed();
         Ok(child)
     }
@@ -195,7 +203,7 @@ impl Hooks {
         for slot in 0..self.children.len() {
             let Some(Some(child)) = self.children.get_mut(slot) else { continue };
             if child.deadline().is_some_and(|at| at <= now) {
-                child.expire(now, log);
+                child.expire(now, (self.awake)(), log);
                 self.settle(slot, events, log);
             }
         }
@@ -308,16 +316,16 @@ impl Child {
         self.phase = Phase::Ending { kill_at: now + GRACE, end };
     }
 
-    fn expire(&mut self, now: Time, log: &Log) {
+    fn expire(&mut self, now: Time, awake: Duration, log: &Log) {
         let old = std::mem::replace(&mut self.phase, Phase::Killed { end: ChildEnd::Killed });
         match old {
-            Phase::Running { until } if until.is_some_and(|until| now.since(until) > LATENESS) => {
-                self.phase = Phase::Running { until: self.limit.map(|limit| now + limit) };
-            }
-            Phase::Running { .. } => {
-                log.write(Level::Warn, &format!("{}: its time is up: its process group gets SIGTERM", self.hook));
-                self.terminate(ChildEnd::Killed, now);
-            }
+            Phase::Running { until } => match self.time_left(until, now, awake) {
+                Some(left) => self.phase = Phase::Running { until: Some(now + left) },
+                None => {
+                    log.write(Level::Warn, &format!("{}: its time is up: its process group gets SIGTERM", self.hook));
+                    self.terminate(ChildEnd::Killed, now);
+                }
+            },
             Phase::Draining { status, until } => {
                 self.running.stdout = None;
                 self.phase = Phase::Draining { status, until };
@@ -329,6 +337,19 @@ impl Child {
             }
             Phase::Killed { end } => self.phase = Phase::Killed { end },
         }
+    }
+
+    /// What is left of its time at its deadline, because the machine stood still.
+    fn time_left(&mut self, until: Option<Time>, now: Time, awake: Duration) -> Option<Duration> {
+        let (limit, used) = (self.limit?, awake.saturating_sub(self.began));
+        if used < limit {
+            return Some(limit - used);
+        }
+        if now.since(until?) <= LATENESS {
+            return None;
+        }
+        self.began = awake;
+        Some(limit)
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -377,8 +398,10 @@ fn status_of(status: ExitStatus) -> i32 {
 #[cfg(test)]
 mod tests {
     use std::{
+        cell::Cell,
         os::unix::process::CommandExt,
         process::Command,
+        rc::Rc,
         sync::atomic::{AtomicU32, Ordering},
     };
 
@@ -394,13 +417,18 @@ mod tests {
         log: Log,
         events: VecDeque<Event>,
         now: Time,
+        awake: Rc<Cell<Duration>>,
     }
 
     impl Room {
         fn new() -> Room {
+            let awake = Rc::new(Cell::new(Duration::ZERO));
+            let clock = awake.clone();
+            let mark = SaveMark::new(mark_of_its_own());
             Room {
                 poll: Poll::new().unwrap(),
-                hooks: Hooks::new(sandbox::harden(), Output::Null, SaveMark::new(mark_of_its_own())),
+                hooks: Hooks::new(sandbox::harden(), Output::Null, mark, Box::new(move || clock.get())),
+                awake,
                 log: Log::to_stderr(Level::Error),
                 events: VecDeque::new(),
                 now: Time::default(),
@@ -448,7 +476,14 @@ mod tests {
         }
 
         fn advance_to_deadline(&mut self) {
-            self.now = self.hooks.deadline().unwrap().0;
+            let deadline = self.hooks.deadline().unwrap().0;
+            self.advance(deadline.since(self.now));
+        }
+
+        /// Lets time pass while the machine runs.
+        fn advance(&mut self, time: Duration) {
+            self.now = self.now + time;
+            self.awake.set(self.awake.get() + time);
         }
     }
 
@@ -534,11 +569,34 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_was_suspended_leaves_a_hook_its_time() {
+    fn a_hook_has_its_time_while_the_machine_is_awake() {
+        const SECOND: Duration = Duration::from_secs(1);
+        for (name, awake, asleep, left) in [
+            ("an hour's sleep", 50, 3600, 10),
+            ("a sleep that ends just after its time", 59, 5, 1),
+            ("a short sleep", 10, 20, 50),
+        ] {
+            let mut room = Room::running(run("sleep 600"));
+            room.advance(SECOND * awake);
+            room.now = room.now + SECOND * asleep;
+            room.turn();
+            let slept = room.now;
+            while room.hooks.children[0].as_ref().is_some_and(|child| matches!(child.phase, Phase::Running { .. })) {
+                room.advance_to_deadline();
+                room.turn();
+            }
+            assert_eq!(room.now, slept + SECOND * left, "{name}");
+            room.advance_to_deadline();
+            assert_eq!(room.end(), ChildEnd::Killed, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_paused_leaves_a_hook_its_time() {
         let mut room = Room::running(run("sleep 600"));
-        room.now = room.now + Duration::from_secs(3600);
+        room.advance(Duration::from_secs(3600));
         room.turn();
-        assert_eq!(room.hooks.deadline().unwrap().0, room.now + Duration::from_secs(60), "the hook was suspended too");
+        assert_eq!(room.hooks.deadline().unwrap().0, room.now + Duration::from_secs(60), "the hook was paused too");
         room.advance_to_deadline();
         room.turn();
         assert!(matches!(room.hooks.children[0].as_ref().unwrap().phase, Phase::Ending { .. }));

@@ -25,6 +25,14 @@ const MONOTONIC: (libc::clockid_t, Suspend) = (libc::CLOCK_MONOTONIC_RAW, Suspen
 #[cfg(not(any(target_os = "linux", target_os = "openbsd", target_vendor = "apple")))]
 const MONOTONIC: (libc::clockid_t, Suspend) = (libc::CLOCK_MONOTONIC, Suspend::NotCounted);
 
+/// The monotonic clock that stops in suspend.
+#[cfg(target_os = "openbsd")]
+const AWAKE: libc::clockid_t = libc::CLOCK_UPTIME;
+#[cfg(target_vendor = "apple")]
+const AWAKE: libc::clockid_t = libc::CLOCK_UPTIME_RAW;
+#[cfg(not(any(target_os = "openbsd", target_vendor = "apple")))]
+const AWAKE: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
 /// How far the wall clock may run ahead of the monotonic one between two readings before it counts as suspend:
 /// more than a daemon that corrects the clock does in one step.
 const SUSPECT_STEP: Duration = Duration::from_secs(10);
@@ -54,6 +62,11 @@ impl Default for Clock {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Time that stops in suspend, as every process does.
+pub fn awake() -> Duration {
+    read(AWAKE)
 }
 
 /// The time of one of the system's clocks; zero where the system has no such clock.
@@ -278,6 +291,8 @@ mod tests {
         assert!(second.time >= first.time);
         assert!(first.time > Time::default());
         assert!(first.wall > WallTime::from_secs(1_700_000_000));
+        let first = awake();
+        assert!(first > Duration::ZERO && awake() >= first);
     }
 
     #[test]
