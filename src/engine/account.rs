@@ -19,27 +19,29 @@
 //! | `Exchanging` | no byte of the request was written | the same, tried again every 5 s for a minute |
 //! | `Exchanging` | any other failure | `Closed`: report, failure page, the waiters fail |
 //! | `Requested` | tokens were restored | `Closed`: the page says so |
-//! | any | token obtained by a device, revoked, account changed | `Closed` |
+//! | any | token obtained by a device, or refused there, revoked, account changed | `Closed` |
 //!
 //! [`Device`], the device authorization grant (RFC 8628):
 //!
 //! | state | event | next state and what follows |
 //! | --- | --- | --- |
 //! | `Closed` | somebody asks for a token that only the user can give | `Asking`: device authorization request |
+//! | `Closed`, `Asking` | the same, or its turn, in a pause that the provider asked for | `Asking`, due after it |
 //! | `Asking` | user code | `Polling`: notify, tell the waiters the code |
-//! | `Asking` | transient failure | the same, due after the backoff |
+//! | `Asking` | transient failure | the same, due after the backoff; beside a browser `Closed` |
 //! | `Asking`, due | the time comes | a further request where somebody waits; else `Closed` |
 //! | `Asking`, due | `pizauth auth` | a further request at once |
 //! | `Asking` | any other failure | `Held` for an hour: report, the waiters fail |
 //! | `Asking` | the same, while a browser is asked too | `Closed` |
-//! | `Held` | the hour is over, or the configuration is read anew | `Closed` |
+//! | `Held` | the hour is over, the configuration is read anew, or another grant ended | `Closed` |
 //! | `Held` | `pizauth auth` or `pizauth refresh` | `Asking`: device authorization request |
 //! | `Polling` | `authorization_pending`, an answer that may pass | the same, after the interval |
 //! | `Polling` | no answer | the same, after the interval doubled for each in a row, up to a minute |
 //! | `Polling` | `slow_down`, 429 | the same, the interval 5 s longer |
 //! | `Polling` | tokens | `Closed`: token installed |
 //! | `Polling` | any other failure, or the code's end between two polls | `Closed`: report, the waiters fail |
-//! | `Asking`, `Polling` between two polls | tokens were restored | `Closed` |
+//! | `Asking`, `Held`, `Polling` between two polls | tokens were restored | `Closed` |
+//! | `Polling`, during a poll | tokens were restored | `Closed` with the answer, whatever it is |
 //! | any | token obtained in a browser, or refused there, revoked, account changed | `Closed` |
 //!
 //! [`Renewal`], a token request that needs no user (RFC 6749 s6, s4.4):
@@ -52,6 +54,9 @@
 //! | `InFlight` | transient failure, or an answer that means nothing | `Due` after the backoff |
 //! | `InFlight` | `invalid_grant` and its like | `Unable`: token forgotten, report |
 //! | `InFlight` | any other refusal | `Held` for an hour: report |
+//! | `InFlight` | its turn comes in a pause, or while an old request still has the refresh token | `Due` after that |
+//! | `InFlight` | tokens were restored | unchanged |
+//! | `Due` | `show -t` in a pause | `Due` at the end of the pause, where that is sooner |
 //! | `Held` | the hour is over, or somebody asks at once | `InFlight`: token request |
 //! | `Held` | the configuration is read anew | `Due` now |
 //! | `Unable` | somebody asks, and the grant is `client_credentials` | `InFlight`: token request |
@@ -113,6 +118,8 @@ pub(super) struct Account {
     pub(super) last_error: Option<LastError>,
     /// Failed renewals in a row.
     pub(super) failures: u32,
+    /// Failed questions for a user code in a row.
+    pub(super) failed_questions: u32,
     /// When a renewal last ended, for `status` and the pause between two.
     pub(super) renewed_at: Option<Time>,
     /// A `transient_error_if_cmd` that judges this account.
@@ -199,19 +206,11 @@ pub(super) enum Device {
     /// Nobody is asked.
     Closed,
     /// The device authorization endpoint is asked for a user code.
-    Asking(Asking),
+    Asking(Attempt),
     /// It refused for a reason that waiting does not mend; nobody but the user asks again until then.
     Held(Time),
     /// The user has a code; the token endpoint is polled.
     Polling(Polling),
-}
-
-/// A question for a user code.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asking {
-    pub(super) attempt: Attempt,
-    /// Failed questions in a row.
-    pub(super) failures: u32,
 }
 
 /// A user code that waits to be entered.
@@ -226,6 +225,8 @@ pub(super) struct Polling {
     pub(super) attempt: Attempt,
     /// Polls in a row that got no answer.
     pub(super) unanswered: u32,
+    /// Tokens were restored meanwhile: the poll under way is the last.
+    pub(super) is_last: bool,
 }
 
 /// What the user is asked to open.
@@ -317,6 +318,7 @@ impl Account {
             reminder: None,
             last_error: None,
             failures: 0,
+            failed_questions: 0,
             renewed_at: None,
             verdict: None,
             change: 0,
@@ -393,10 +395,12 @@ impl Account {
     /// What to tell of an open authorization where only one thing can be told: if both are open, what the grant names.
     pub(super) fn invitation(&self) -> Option<Invitation<'_>> {
         match (&self.browser, &self.device, self.settings.grant) {
+            // The user has done what was to be done.
+            (Browser::Exchanging(_), _, _) => None,
             (_, Device::Polling(polling), Grant::DeviceCode) => Some(Invitation::Device(polling)),
             (Browser::Requested(request), _, _) => Some(Invitation::Browser(request)),
-            (_, Device::Polling(polling), _) => Some(Invitation::Device(polling)),
-            (_, Device::Closed | Device::Asking(_) | Device::Held(_), _) => None,
+            (Browser::Closed, Device::Polling(polling), _) => Some(Invitation::Device(polling)),
+            (Browser::Closed, Device::Closed | Device::Asking(_) | Device::Held(_), _) => None,
         }
     }
 
@@ -414,7 +418,7 @@ impl Account {
         let in_flight = Attempt::InFlight(ticket);
         match (purpose, &self.browser, &self.device) {
             (Purpose::Exchange(_), Browser::Exchanging(exchanging), _) => exchanging.attempt == in_flight,
-            (Purpose::DeviceAuthorization(_), _, Device::Asking(asking)) => asking.attempt == in_flight,
+            (Purpose::DeviceAuthorization(_), _, Device::Asking(attempt)) => *attempt == in_flight,
             (Purpose::DevicePoll(_), _, Device::Polling(polling)) => polling.attempt == in_flight,
             (Purpose::Renewal(..), _, _) => self.renewal == Renewal::InFlight(ticket),
             (
@@ -480,7 +484,7 @@ impl Account {
                 Attempt::Due(at) => Some((at.min(polling.expires_at), "device poll")),
                 Attempt::InFlight(_) => None,
             },
-            Device::Asking(Asking { attempt: Attempt::Due(at), .. }) => Some((*at, "device authorization")),
+            Device::Asking(Attempt::Due(at)) => Some((*at, "device authorization")),
             Device::Held(at) => Some((*at, "device authorization after a refusal")),
             Device::Closed | Device::Asking(_) => None,
         };

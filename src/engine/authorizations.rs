@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Asking, Attempt, Browser, Device, Exchanging, Invitation, Polling, Reminder, Renewal, Requested},
+    account::{Attempt, Browser, Device, Exchanging, Invitation, Polling, Reminder, Renewal, Requested},
     calls::{Ending, Purpose},
     clause::Clause,
     event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
@@ -15,7 +15,7 @@ use super::{
     waiters::{Patience, Waiter, Wants},
 };
 use crate::{
-    config::Grant,
+    config::{Config, Grant},
     oauth::{
         Broken, authorization,
         device::{self, PollFailure},
@@ -57,7 +57,7 @@ impl Engine {
         };
         self.park(index, Waiter { conn, wants, asked_at: now.time, until: now.time + wait, urls });
         match (self.accounts[index].invitation(), self.accounts[index].device()) {
-            (_, Device::Asking(Asking { attempt: Attempt::InFlight(_), .. })) => {}
+            (_, Device::Asking(Attempt::InFlight(_))) => {}
             (None, Device::Asking(_)) => {
                 let message = self.no_user_code_message(index, now);
                 self.fail_waiters(index, Reason::Temporary, &message, |wants| wants == Wants::Invitation);
@@ -77,8 +77,10 @@ impl Engine {
         }
     }
 
-    /// Asks for a new authorization wherever the open one names a redirect URI that is no longer listened on.
-    pub(super) fn follow_listeners(&mut self, now: Now) {
+    /// Asks for a new authorization wherever the open one names a redirect URI that is no longer listened on, and tells
+    /// of which accounts.
+    pub(super) fn follow_listeners(&mut self, now: Now) -> Vec<usize> {
+        let mut moved = Vec::new();
         for index in 0..self.accounts.len() {
             let account = &self.accounts[index];
             let Browser::Requested(request) = account.browser() else { continue };
@@ -86,6 +88,7 @@ impl Engine {
             if redirect_uri.as_ref() == Some(&request.redirect_uri) {
                 continue;
             }
+            moved.push(index);
             self.enter_browser(index, Browser::Closed);
             self.open_browser(index, now);
             if matches!(self.accounts[index].browser(), Browser::Closed) {
@@ -96,6 +99,7 @@ impl Engine {
                 }
             }
         }
+        moved
     }
 
     /// The redirect came: sends the code to the token endpoint, once.
@@ -170,7 +174,8 @@ impl Engine {
         for wants in [Wants::Authorization, Wants::Invitation, Wants::Renewal] {
             self.satisfy_waiters(index, wants, &messages);
         }
-        self.settle_shows(index, now);
+        // A token whose life was over before it came is none: who waits still has to ask.
+        self.resume_shows_of(index, now);
     }
 
     /// Ends an authorization that cannot succeed any more, and says why to everybody concerned.
@@ -235,12 +240,11 @@ impl Engine {
     /// Asks for a user code, unless there is one, as soon as the provider allows it.
     fn ask_device(&mut self, index: usize, now: Now) {
         let account = &self.accounts[index];
-        let failures = match account.device() {
-            Device::Closed | Device::Held(_) => 0,
-            Device::Asking(Asking { attempt: Attempt::Due(_), failures }) => *failures,
-            Device::Asking(_) | Device::Polling(_) => return,
+        let asks = match account.device() {
+            Device::Closed | Device::Held(_) | Device::Asking(Attempt::Due(_)) => true,
+            Device::Asking(Attempt::InFlight(_)) | Device::Polling(_) => false,
         };
-        if account.settings.device_auth_uri.is_none() {
+        if !asks || account.settings.device_auth_uri.is_none() {
             return;
         }
         let id = account.id;
@@ -248,7 +252,13 @@ impl Engine {
             Some(until) => Attempt::Due(until),
             None => Attempt::InFlight(self.enqueue(Purpose::DeviceAuthorization(id))),
         };
-        self.enter_device(index, Device::Asking(Asking { attempt, failures }));
+        self.enter_device(index, Device::Asking(attempt));
+    }
+
+    /// A question whose turn came may not be sent yet.
+    pub(super) fn postpone_question(&mut self, index: usize, until: Time, now: Now) {
+        self.enter_device(index, Device::Asking(Attempt::Due(until)));
+        self.tell_no_user_code(index, now);
     }
 
     pub(super) fn on_device_answer(&mut self, index: usize, ending: Ending, now: Now) {
@@ -269,9 +279,13 @@ impl Engine {
                     interval: answer.interval.max(MIN_INTERVAL),
                     attempt: Attempt::Due(now.time + answer.interval.max(MIN_INTERVAL)),
                     unanswered: 0,
+                    is_last: false,
                 };
+                self.accounts[index].failed_questions = 0;
                 self.enter_device(index, Device::Polling(polling));
-                self.start_reminding(index, now);
+                if let Some(Invitation::Device(_)) = self.accounts[index].invitation() {
+                    self.start_reminding(index, now);
+                }
                 self.invite_waiters(index);
                 self.satisfy_waiters(index, Wants::Invitation, &[]);
                 self.settle_shows(index, now);
@@ -282,7 +296,7 @@ impl Engine {
 
     /// No user code: it is asked for again after a pause, where somebody waits then, or else when somebody asks.
     fn fail_device_request(&mut self, index: usize, failure: Failure, now: Now) {
-        let Device::Asking(Asking { failures, .. }) = self.enter_device(index, Device::Closed) else { return };
+        self.enter_device(index, Device::Closed);
         let retry_after = retry_after_of(failure.kind);
         self.note_pause(index, retry_after, now);
         let browser_open = !matches!(self.accounts[index].browser(), Browser::Closed);
@@ -292,6 +306,7 @@ impl Engine {
         };
         let account = self.accounts[index].name().to_owned();
         if browser_open {
+            self.forget_refused_secret(index, &failure);
             let line = format!("{account}: no user code: {}", failure.message);
             self.log(Level::Warn, line);
             self.accounts[index].record_error(failure.message, transient, now);
@@ -302,14 +317,23 @@ impl Engine {
             self.enter_device(index, Device::Held(now.time + HELD));
             return;
         }
-        let message = Message::NoUserCode { account, reason: failure.message.clone() };
-        self.log(Level::Warn, message.to_string());
-        self.accounts[index].record_error(failure.message, true, now);
         let first = first_pause(failure.kind, self.accounts[index].retry());
-        let attempt = Attempt::Due(now.time + self.retry_pause(first, failures, retry_after));
-        self.enter_device(index, Device::Asking(Asking { attempt, failures: failures.saturating_add(1) }));
+        let at = now.time + self.retry_pause(first, self.accounts[index].failed_questions, retry_after);
+        self.enter_device(index, Device::Asking(Attempt::Due(at)));
+        let account = &mut self.accounts[index];
+        account.failed_questions = account.failed_questions.saturating_add(1);
+        account.record_error(failure.message, true, now);
+        let message = self.no_user_code_message(index, now);
+        self.log(Level::Warn, message.to_string());
+        self.tell_no_user_code(index, now);
+    }
+
+    /// Ends the wait of those who only waited for the answer to a question.
+    fn tell_no_user_code(&mut self, index: usize, now: Now) {
+        let message = self.no_user_code_message(index, now);
+        let is_renewing = self.accounts[index].renewal() != Renewal::Unable;
         self.fail_waiters(index, Reason::Temporary, &message, |wants| match wants {
-            Wants::Token { patience, .. } => patience == Patience::Short,
+            Wants::Token { patience, .. } => patience == Patience::Short && !is_renewing,
             Wants::Invitation => true,
             Wants::Authorization | Wants::Renewal => false,
         });
@@ -319,10 +343,10 @@ impl Engine {
     pub(super) fn on_device_timeout(&mut self, index: usize, now: Now) {
         let polling = match self.accounts[index].device() {
             Device::Polling(polling) => polling,
-            Device::Asking(Asking { attempt: Attempt::Due(at), .. }) if *at <= now.time && self.is_awaited(index) => {
+            Device::Asking(Attempt::Due(at)) if *at <= now.time && self.is_awaited(index) => {
                 return self.ask_device(index, now);
             }
-            Device::Asking(Asking { attempt: Attempt::Due(at), .. }) | Device::Held(at) if *at <= now.time => {
+            Device::Asking(Attempt::Due(at)) | Device::Held(at) if *at <= now.time => {
                 self.enter_device(index, Device::Closed);
                 return;
             }
@@ -347,7 +371,7 @@ impl Engine {
 
     pub(super) fn on_poll_answer(&mut self, index: usize, ending: Ending, now: Now) {
         let Device::Polling(polling) = self.accounts[index].device() else { return };
-        let interval = polling.interval;
+        let (interval, polling_is_last) = (polling.interval, polling.is_last);
         let unanswered = if ending.outcome.is_err() { polling.unanswered.saturating_add(1) } else { 0 };
         let mask = self.mask(index, ending.sent.client_secret.as_ref());
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
@@ -357,6 +381,7 @@ impl Engine {
         };
         let failure = match result {
             Ok(tokens) => return self.install_authorized(index, tokens, ending.sent.at, now),
+            Err(_) if polling_is_last => return self.leave_to_restored(index, now),
             Err(PollFailure::Pending) => {
                 let next = Attempt::Due(now.time + interval);
                 return self.set_poll(index, |polling| (polling.attempt, polling.unanswered) = (next, 0));
@@ -393,15 +418,40 @@ impl Engine {
             return self.fail_authorization(index, failure, now);
         }
         self.keep_offered(index, &mut failure, now);
+        self.forget_refused_secret(index, &failure);
+        let told_the_code = matches!(self.accounts[index].invitation(), Some(Invitation::Device(_)));
         self.enter_device(index, Device::Closed);
-        self.start_reminding(index, now);
+        if told_the_code {
+            self.start_reminding(index, now);
+        }
         let line = format!("{}: {}", self.accounts[index].name(), failure.message);
         self.log(Level::Warn, line);
+        self.accounts[index].record_error(failure.message, false, now);
+    }
+
+    /// Tokens were restored while the user was asked: nobody need answer any more.
+    pub(super) fn leave_to_restored(&mut self, index: usize, now: Now) {
+        let outcome = Outcome {
+            success: true,
+            title: format!("{} is authorised", self.accounts[index].name()),
+            detail: "Saved tokens were restored meanwhile. You can close this page.".to_owned(),
+        };
+        self.close_authorization(index, &outcome, now);
+        for wants in [Wants::Authorization, Wants::Invitation] {
+            self.satisfy_waiters(index, wants, &[]);
+        }
+    }
+
+    /// Tokens were restored while an answer is on its way that may bring what the user has granted.
+    pub(super) fn await_last_answer(&mut self, index: usize) {
+        self.stop_reminding(index);
+        self.set_poll(index, |polling| polling.is_last = true);
     }
 
     /// Keeps a refresh token that a refused answer brought, and renews with it.
-    fn keep_offered(&mut self, index: usize, failure: &mut Failure, now: Now) {
-        if let Some(refresh_token) = failure.refresh_token.take() {
+    pub(super) fn keep_offered(&mut self, index: usize, failure: &mut Failure, now: Now) {
+        let offered = failure.refresh_token.take().filter(|_| self.accounts[index].keeps_refresh_tokens());
+        if let Some(refresh_token) = offered {
             self.keep_refresh_token(index, refresh_token, now);
             self.enter_renewal(index, Renewal::Due(now.time));
         }
@@ -424,6 +474,25 @@ impl Engine {
         let next = (self.config.auth_notify_cmd.is_some() && self.is_running()).then_some(now.time);
         self.accounts[index].reminder = Some(Reminder { last, next, showing: None });
         self.on_reminder_timeout(index, now);
+    }
+
+    /// Shows every open authorization by the command and at the interval that are configured now, but those of `shown`,
+    /// which are.
+    pub(super) fn follow_reminder_options(&mut self, old: &Config, shown: &[usize], now: Now) {
+        let is_other_command = self.config.auth_notify_cmd != old.auth_notify_cmd;
+        let interval = self.reminder_interval();
+        for index in 0..self.accounts.len() {
+            let account = &mut self.accounts[index];
+            if is_other_command && account.is_authorizing() && !shown.contains(&index) {
+                self.start_reminding(index, now);
+            } else if let Some(Reminder { last: Some(last), next: Some(next), .. }) = &mut account.reminder {
+                *next = (*last + interval).max(now.time);
+            }
+        }
+    }
+
+    fn reminder_interval(&self) -> Duration {
+        self.config.auth_notify_interval.max(Duration::from_secs(1))
     }
 
     /// Takes a notification off the screen and plans no other.
@@ -453,7 +522,7 @@ impl Engine {
         }
         let run = Run { hook: Hook::AuthNotify, command, env, stdin: None, capture: 0, limit: None };
         let ticket = self.run(RunOwner::AuthNotify(account.id), run);
-        let next = now.time + self.config.auth_notify_interval.max(Duration::from_secs(1));
+        let next = now.time + self.reminder_interval();
         let reminder = Reminder { last: Some(now.time), next: Some(next), showing: Some(ticket) };
         if let Some(Reminder { showing: Some(old), .. }) = self.accounts[index].reminder.replace(reminder) {
             self.kill(old);

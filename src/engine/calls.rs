@@ -275,9 +275,6 @@ impl Engine {
     fn on_late_answer(&mut self, purpose: &Purpose, ending: Ending, now: Now) {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let client = Client::of(&self.accounts[index]);
-        let Some(Ok(tokens)) = read_late(&client.settings, purpose, &ending.outcome, now) else {
-            return self.keep_rotated(index, &ending, now);
-        };
         let account = &self.accounts[index];
         let wanted = match purpose {
             Purpose::Renewal(_, generation) => account.generation == *generation,
@@ -285,6 +282,17 @@ impl Engine {
             Purpose::DevicePoll(_) => account.token.is_none() || matches!(account.device(), Device::Polling(_)),
             Purpose::DeviceAuthorization(_) | Purpose::Revocation(_) => false,
         };
+        let tokens = match read_late(&client.settings, purpose, &ending.outcome, now) {
+            Some(Ok(tokens)) => tokens,
+            Some(Err(mut failure)) if wanted && account.token.is_none() => {
+                return self.keep_offered(index, &mut failure, now);
+            }
+            Some(Err(_)) | None => return self.keep_rotated(index, &ending, now),
+        };
+        let life = tokens.expires_in.unwrap_or(account.settings.assume_expires_in);
+        if tokens.refresh_token.is_none() && ending.sent.at + life <= now.time {
+            return self.log(Level::Info, format!("{}: late answer with a token that has expired", account.name()));
+        }
         self.log(Level::Info, format!("{}: late answer to a token request", self.accounts[index].name()));
         match (wanted, purpose) {
             (true, Purpose::Renewal(..)) => self.install_renewed(index, tokens, ending.sent.at, now),
@@ -356,7 +364,13 @@ impl Engine {
                 Some(token::request(settings, secret, grant))
             }
             Purpose::Renewal(..) => self.build_renewal(index, now),
-            Purpose::DeviceAuthorization(_) => device::request(settings, secret),
+            Purpose::DeviceAuthorization(_) => match self.paused_until(&settings.token_uri, now.time) {
+                Some(until) => {
+                    self.postpone_question(index, until, now);
+                    None
+                }
+                None => device::request(settings, secret),
+            },
             Purpose::DevicePoll(_) => {
                 let Device::Polling(polling) = account.device() else { return None };
                 Some(token::request(settings, secret, TokenGrant::DeviceCode(&polling.device_code)))

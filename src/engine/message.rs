@@ -14,7 +14,7 @@ pub(super) enum Message {
     AuthorizeOnDevice { account: String, verification_uri: String, user_code: String },
     AuthorizeSomewhere { account: String },
     AskingForUserCode { account: String },
-    NoUserCode { account: String, reason: String },
+    NoUserCode { account: String, reason: String, again: Option<WallTime> },
     BeingExchanged { account: String },
     NotRefreshed { account: String, has: Has, again: Option<WallTime>, error: Option<String> },
     ProviderAsksToWait { account: String, until: WallTime },
@@ -74,8 +74,12 @@ impl fmt::Display for Message {
             Message::AskingForUserCode { account } => {
                 write!(f, "{account}: the provider is being asked for a user code; try again in a moment")
             }
-            Message::NoUserCode { account, reason } => {
-                write!(f, "{account}: the provider gave no user code: {reason}; try again later")
+            Message::NoUserCode { account, reason, again } => {
+                write!(f, "{account}: the provider gave no user code: {reason}; try again ")?;
+                match again {
+                    Some(again) => write!(f, "after {again}, or now with \"pizauth auth {account}\""),
+                    None => f.write_str("later"),
+                }
             }
             Message::BeingExchanged { account } => {
                 write!(f, "{account}: the authorization is being exchanged for a token; try again in a moment")
@@ -182,7 +186,9 @@ impl Message {
                 },
                 Message::AuthorizeOnDevice { .. } => Message::AuthorizeSomewhere { account: account() },
                 Message::AuthorizeSomewhere { .. } => Message::AskingForUserCode { account: account() },
-                Message::AskingForUserCode { .. } => Message::NoUserCode { account: account(), reason: reason() },
+                Message::AskingForUserCode { .. } => {
+                    Message::NoUserCode { account: account(), reason: reason(), again: Some(again) }
+                }
                 Message::NoUserCode { .. } => Message::BeingExchanged { account: account() },
                 Message::BeingExchanged { .. } => {
                     let (has, error) = (Has::ExpiredToken, Some(reason()));

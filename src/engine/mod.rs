@@ -273,15 +273,6 @@ impl Engine {
         }
     }
 
-    /// Shows every open authorization by the command that is configured now.
-    fn restart_reminders(&mut self, now: Now) {
-        for index in 0..self.accounts.len() {
-            if self.accounts[index].is_authorizing() {
-                self.start_reminding(index, now);
-            }
-        }
-    }
-
     fn respond(&mut self, conn: ConnId, response: Response) {
         self.effects.push_back(Effect::Respond { conn, response });
     }

@@ -27,11 +27,10 @@ use super::{
     Engine,
     account::{Account, Issued, Renewal},
     clause::{Clause, failure_of},
-    event::{ChildEnd, ConnId, Hook, Level, Outcome, Run, Ticket},
+    event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
     hooks::RunOwner,
     message::Message,
     time::{Now, Time},
-    waiters::Wants,
 };
 use crate::{
     oauth::dump::{self, DumpFault, SavedToken},
@@ -358,11 +357,11 @@ impl Engine {
         account.token = Some(Issued {
             access_token: saved.access_token.unwrap_or_default(),
             obtained_at: now.time - now.wall.since(saved.obtained_at),
-            expires_at: now.time + left,
+            expires_at: if left.is_zero() { now.time - now.wall.since(saved.expires_at) } else { now.time + left },
             life: whole,
             refresh_in: saved.refresh_at.map(|at| at.since(saved.obtained_at)),
             refresh_token: saved.refresh_token.filter(|_| keeps_refresh_tokens),
-            refresh_token_expires_at: saved.refresh_token_expires_at,
+            refresh_token_expires_at: saved.refresh_token_expires_at.filter(|_| keeps_refresh_tokens),
             scope: saved.scope,
         });
         let refresh_at =
@@ -375,16 +374,9 @@ impl Engine {
         };
         self.enter_renewal(index, next);
         if self.accounts[index].is_being_granted() {
-            return;
-        }
-        let outcome = Outcome {
-            success: true,
-            title: format!("{} is authorised", self.accounts[index].name()),
-            detail: "Saved tokens were restored meanwhile. You can close this page.".to_owned(),
-        };
-        self.close_authorization(index, &outcome, now);
-        for wants in [Wants::Authorization, Wants::Invitation] {
-            self.satisfy_waiters(index, wants, &[]);
+            self.await_last_answer(index);
+        } else {
+            self.leave_to_restored(index, now);
         }
     }
 

@@ -114,10 +114,8 @@ impl Engine {
             self.remove(account, now);
         }
 
-        if self.config.auth_notify_cmd != old_config.auth_notify_cmd {
-            self.restart_reminders(now);
-        }
-        self.follow_listeners(now);
+        let moved = self.follow_listeners(now);
+        self.follow_reminder_options(&old_config, &moved, now);
         self.adopt_persistence(old_config.persist_cmd.as_deref(), now);
         if !self.load.keeps_waiting() {
             self.renew_userless(now);

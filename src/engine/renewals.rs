@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Asking, Attempt, Browser, Device, Issued, Renewal},
+    account::{Account, Attempt, Browser, Device, Issued, Renewal},
     calls::{Ending, Purpose},
     clause::{Clause, failure_of},
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
@@ -92,8 +92,6 @@ impl Engine {
         if !self.accounts[index].is_authorizing() {
             self.start_authorization(index, now);
         }
-        let in_flight = |asking: &Asking| matches!(asking.attempt, Attempt::InFlight(_));
-        let asking = matches!(self.accounts[index].device(), Device::Asking(asking) if in_flight(asking));
         let exchanging = matches!(self.accounts[index].browser(), Browser::Exchanging(_));
         match wait {
             Some(wait) => {
@@ -104,14 +102,20 @@ impl Engine {
                 let account = self.accounts[index].name().to_owned();
                 self.fail(conn, Reason::Temporary, Message::BeingExchanged { account });
             }
-            None if asking => {
-                let account = self.accounts[index].name().to_owned();
-                self.fail(conn, Reason::Temporary, Message::AskingForUserCode { account });
-            }
-            None => {
-                let message = self.authorize_message(index, urls);
-                self.fail(conn, Reason::Authorize, message);
-            }
+            None => match (self.accounts[index].invitation(), self.accounts[index].device()) {
+                (_, Device::Asking(Attempt::InFlight(_))) => {
+                    let account = self.accounts[index].name().to_owned();
+                    self.fail(conn, Reason::Temporary, Message::AskingForUserCode { account });
+                }
+                (None, Device::Asking(Attempt::Due(_))) => {
+                    let message = self.no_user_code_message(index, now);
+                    self.fail(conn, Reason::Temporary, message);
+                }
+                (_, Device::Asking(Attempt::Due(_)) | Device::Closed | Device::Held(_) | Device::Polling(_)) => {
+                    let message = self.authorize_message(index, urls);
+                    self.fail(conn, Reason::Authorize, message);
+                }
+            },
         }
     }
 
@@ -217,6 +221,10 @@ impl Engine {
         let account = self.accounts[index].name().to_owned();
         let message = Message::GrantEnded { account, reason: reason.clone() };
         self.forget_token(index, TokenEvent::Invalidated, now);
+        if let Device::Held(_) = self.accounts[index].device() {
+            // That was about another authorization.
+            self.enter_device(index, Device::Closed);
+        }
         self.report(index, reason, &message, now);
         self.fail_waiters(index, Reason::Authorize, &message, |wants| wants == Wants::Renewal);
         let patient = |waiter: &Waiter| matches!(waiter.wants, Wants::Token { patience: Patience::Long, .. });
@@ -263,6 +271,7 @@ impl Engine {
             old.map_or((None, None), |old| (old.refresh_token, old.refresh_token_expires_at));
         let refresh_token = tokens.refresh_token.filter(|_| account.keeps_refresh_tokens());
         let refresh_token_end = tokens.refresh_token_expires_in.map(|life| now.wall + life);
+        let refresh_token_end = refresh_token_end.filter(|_| account.keeps_refresh_tokens());
         let kept_end = if refresh_token.is_some() { None } else { old_end };
         let narrower = narrower_scope(&account.settings.scopes, tokens.scope.as_deref());
         account.generation += 1;
@@ -355,8 +364,10 @@ impl Engine {
     fn ask_verdict(&mut self, index: usize) {
         let account = &self.accounts[index];
         let enough = account.failures > 0 && account.failures % FAILURES_PER_VERDICT == 0;
+        // Without a user there is no authorization that could have ended.
+        let can_end = account.settings.grant != Grant::ClientCredentials;
         let Some(command) = self.config.transient_error_if_cmd.clone() else { return };
-        if !enough || account.verdict.is_some() || !self.is_running() {
+        if !enough || !can_end || account.verdict.is_some() || !self.is_running() {
             return;
         }
         let run = Run {
@@ -379,9 +390,6 @@ impl Engine {
         match failure_of(Hook::TransientErrorIf, end) {
             None => {}
             Some(fault @ Clause::NotStarted { .. }) => self.log(Level::Error, fault.to_string()),
-            Some(fault) if self.accounts[index].settings.grant == Grant::ClientCredentials => {
-                self.hold_renewal(index, fault.to_string(), now);
-            }
             Some(fault) => self.end_grant(index, fault.to_string(), now),
         }
     }

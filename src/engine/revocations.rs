@@ -108,6 +108,9 @@ impl Engine {
             revocation.tokens.clear();
         }
         if let Err(failure) = result {
+            if let Some(index) = self.index_of(revocation.client.account) {
+                self.forget_refused_secret(index, &failure);
+            }
             let account = revocation.client.settings.name.clone();
             let message = Message::NotRevoked { account, reason: failure.message }.to_string();
             self.log(Level::Warn, message.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Asking, Attempt, Browser, Device, Invitation, Issued, Renewal},
+    account::{Account, Attempt, Browser, Device, Invitation, Issued, Renewal},
     event::{ConnId, Effect},
     message::{Has, Message},
     persistence::Load,
@@ -156,15 +156,20 @@ impl Engine {
     /// Goes on with every `show` after a change that concerns all accounts: what can bring a token may be another.
     pub(super) fn resume_shows(&mut self, now: Now) {
         for index in 0..self.accounts.len() {
-            let patient = self.accounts[index].waiters.iter().filter_map(|waiter| match waiter.wants {
-                Wants::Token { min_life, patience: Patience::Long } => Some(min_life),
-                Wants::Token { .. } | Wants::Authorization | Wants::Invitation | Wants::Renewal => None,
-            });
-            if let Some(longest) = patient.max() {
-                self.pursue(index, longest, now);
-            }
-            self.settle_shows(index, now);
+            self.resume_shows_of(index, now);
         }
+    }
+
+    /// Goes on with every `show` of an account, for the one that wants the longest life.
+    pub(super) fn resume_shows_of(&mut self, index: usize, now: Now) {
+        let patient = self.accounts[index].waiters.iter().filter_map(|waiter| match waiter.wants {
+            Wants::Token { min_life, patience: Patience::Long } => Some(min_life),
+            Wants::Token { .. } | Wants::Authorization | Wants::Invitation | Wants::Renewal => None,
+        });
+        if let Some(longest) = patient.max() {
+            self.pursue(index, longest, now);
+        }
+        self.settle_shows(index, now);
     }
 
     /// Answers the waiters of an account whose time is up.
@@ -179,10 +184,16 @@ impl Engine {
         for waiter in due {
             match waiter.wants {
                 Wants::Token { .. } => self.answer_show(index, &waiter, now),
-                Wants::Authorization => {
-                    let message = self.authorize_message(index, waiter.urls);
-                    self.fail(waiter.conn, Reason::Authorize, message);
-                }
+                Wants::Authorization => match (self.accounts[index].invitation(), self.accounts[index].device()) {
+                    (None, Device::Asking(Attempt::Due(_))) => {
+                        let message = self.no_user_code_message(index, now);
+                        self.fail(waiter.conn, Reason::Temporary, message);
+                    }
+                    (_, Device::Asking(_) | Device::Closed | Device::Held(_) | Device::Polling(_)) => {
+                        let message = self.authorize_message(index, waiter.urls);
+                        self.fail(waiter.conn, Reason::Authorize, message);
+                    }
+                },
                 Wants::Invitation if !matches!(self.accounts[index].browser(), Browser::Closed) => {
                     self.respond(waiter.conn, Response::Done { messages: Vec::new() });
                 }
@@ -288,7 +299,11 @@ impl Engine {
             return Message::ProviderAsksToWait { account: account.name().to_owned(), until: now.wall_at(until) };
         }
         let reason = account.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-        Message::NoUserCode { account: account.name().to_owned(), reason }
+        let again = match account.device() {
+            Device::Asking(Attempt::Due(at)) => Some(now.wall_at(*at)),
+            Device::Closed | Device::Asking(Attempt::InFlight(_)) | Device::Held(_) | Device::Polling(_) => None,
+        };
+        Message::NoUserCode { account: account.name().to_owned(), reason, again }
     }
 
     /// Whether a client of an account waits for whatever the user will give.
@@ -339,7 +354,7 @@ impl Engine {
             return FOR_REFRESH;
         }
         match (account.settings.grant, account.device()) {
-            (Grant::DeviceCode, Device::Asking(Asking { attempt: Attempt::InFlight(_), .. })) => BRIEFLY,
+            (Grant::DeviceCode, Device::Asking(Attempt::InFlight(_))) => BRIEFLY,
             (Grant::ClientCredentials, _) if account.token.is_none() => BRIEFLY,
             (Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials, _) => Duration::ZERO,
         }
@@ -384,7 +399,7 @@ impl Engine {
                 let under_way = matches!(exchanging.attempt, Attempt::InFlight(_));
                 Verdict::Temporary { message: Message::BeingExchanged { account: name() }, under_way }
             }
-            (Renewal::Unable, Browser::Closed, Device::Asking(asking)) => match asking.attempt {
+            (Renewal::Unable, Browser::Closed, Device::Asking(attempt)) => match attempt {
                 Attempt::InFlight(_) => {
                     Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
                 }

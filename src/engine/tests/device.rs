@@ -2,7 +2,7 @@
 
 use super::sim::{Sim, account, bound, config, device_account, reply, secs, tokens};
 use crate::{
-    config::{Account, Config, Grant},
+    config::{Account, ClientSecret, Config, Grant},
     engine::{Bound, Hook},
     oauth::{Reply, Stage},
     proto::{AccountState, Notice, Reason},
@@ -304,7 +304,12 @@ fn a_refresh_leaves_the_pause_after_a_failed_question_alone() {
     sim.show_waiting("work", 600);
     sim.break_call(Stage::Connect);
     let conn = sim.refresh("work", None);
-    assert_eq!((sim.reason(conn), sim.called), (Reason::Authorize, 1));
+    let (reason, message) = sim.failure(conn);
+    assert!(
+        reason == Reason::Temporary && message.contains("it broke; try again after 2026-11-23T09:05:"),
+        "{message}"
+    );
+    assert_eq!(sim.called, 1);
     sim.sleep(secs(44));
     assert_eq!(sim.purposes(), ["device"]);
 }
@@ -548,4 +553,190 @@ fn a_code_that_ends_while_a_browser_is_exchanging_reminds_of_nothing() {
     sim.answer(poll, 400, r#"{"error":"access_denied"}"#);
     sim.sleep(secs(20));
     assert_eq!((sim.started.len(), sim.killed.len()), (notified, notified));
+}
+
+/// An account whose own grant is `grant`, and that has what the other needs too.
+fn both(grant: Grant) -> Account {
+    Account { grant, auth_uri: Some("https://a.example/auth".to_owned()), ..device_account("work") }
+}
+
+#[test]
+fn who_waits_in_vain_for_a_user_code_is_told_why() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let conn = sim.auth("work", Some(30));
+    sim.answer_unavailable(None);
+    sim.sleep(secs(30));
+    let (reason, message) = sim.failure(conn);
+    assert!(reason == Reason::Temporary && message.contains("HTTP status 503"), "{message}");
+}
+
+#[test]
+fn the_backoff_of_questions_outlasts_who_asks() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    for _ in 0..3600 {
+        sim.show("work");
+        if !sim.calls.is_empty() {
+            sim.answer_unavailable(None);
+        }
+        sim.sleep(secs(1));
+    }
+    assert!(sim.called <= 7, "{} questions in an hour", sim.called);
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    sim.answer_call(400, r#"{"error":"access_denied"}"#);
+    sim.show("work");
+    sim.answer_unavailable(None);
+    sim.sleep(secs(45));
+    sim.show("work");
+    assert_eq!(sim.calls.len(), 1, "a code ends the row of failures");
+}
+
+#[test]
+fn a_secret_that_was_refused_anywhere_is_read_anew() {
+    let refuse = |sim: &mut Sim| sim.answer_call(401, r#"{"error":"invalid_client"}"#);
+    for name in ["question", "poll", "revocation"] {
+        let command = ClientSecret::Command("print-secret".to_owned());
+        let mut sim = Sim::new(vec![Account { client_secret: command, ..both(Grant::AuthorizationCode) }]);
+        sim.auth("work", None);
+        sim.exit_hook(Hook::ClientSecret, 0, "old");
+        match name {
+            "question" => refuse(&mut sim),
+            "poll" => {
+                sim.answer_call(200, CODES);
+                sim.sleep(secs(5));
+                refuse(&mut sim);
+            }
+            _ => {
+                sim.answer_call(200, CODES);
+                sim.sleep(secs(5));
+                sim.answer_call(200, &tokens(1, 3600));
+                sim.revoke("work");
+                refuse(&mut sim);
+                refuse(&mut sim);
+                sim.auth("work", None);
+            }
+        }
+        if name != "revocation" {
+            sim.allow("work");
+        }
+        assert!(sim.calls.is_empty(), "{name}: no request goes out with the old one");
+        sim.exit_hook(Hook::ClientSecret, 0, "new");
+        let call = sim.call();
+        assert_eq!(sim.field(call, "client_secret").as_deref(), Some("new"), "{name}");
+    }
+}
+
+#[test]
+fn a_code_beside_a_url_is_notified_only_where_it_is_what_is_told() {
+    for (grant, notified) in [(Grant::AuthorizationCode, [1, 1, 1]), (Grant::DeviceCode, [1, 2, 3])] {
+        let mut sim = Sim::start(Config { auth_notify_cmd: Some("notify".to_owned()), ..config(vec![both(grant)]) });
+        let count = |sim: &Sim| sim.started.len();
+        sim.auth("work", None);
+        let first = count(&sim);
+        sim.answer_call(200, CODES);
+        let second = count(&sim);
+        sim.sleep(secs(5));
+        sim.answer_call(400, r#"{"error":"access_denied"}"#);
+        assert_eq!([first, second, count(&sim)], notified, "{grant:?}");
+        assert!(sim.status("work").last_error.is_some_and(|error| error.message.contains("access_denied")));
+    }
+}
+
+#[test]
+fn a_question_whose_turn_comes_in_a_pause_waits() {
+    let secretive = Account { client_secret: ClientSecret::Command("s".to_owned()), ..device_account("work") };
+    let mut sim = Sim::new(vec![device_account("home"), secretive]);
+    let (short, patient) = (sim.auth("work", None), sim.auth("work", Some(3600)));
+    sim.auth("home", None);
+    sim.answer_unavailable(Some("600"));
+    sim.exit_hook(Hook::ClientSecret, 0, "secret");
+    assert_eq!((sim.calls.len(), sim.reason(short), sim.is_waiting(patient)), (0, Reason::Temporary, true));
+    sim.sleep(secs(600));
+    assert_eq!(sim.purposes(), ["device"]);
+}
+
+#[test]
+fn a_show_that_waits_for_a_refresh_survives_a_failed_question() {
+    let (mut sim, _) = asked();
+    sim.sleep(secs(5));
+    sim.answer_call(200, &tokens(1, 3600));
+    sim.sleep(secs(600));
+    let show = sim.show_with("work", None, Some(3500));
+    let refresh = sim.call();
+    sim.auth("work", None);
+    let question = *sim.calls.keys().next_back().unwrap();
+    sim.answer(question, 503, "");
+    sim.answer(refresh, 200, &tokens(2, 3600));
+    assert_eq!(sim.token(show), "access-2");
+}
+
+#[test]
+fn a_refused_question_does_not_outlast_the_grant_beside_it() {
+    let (mut sim, _) = asked();
+    sim.sleep(secs(5));
+    sim.answer_call(200, &tokens(1, 3600));
+    sim.auth("work", None);
+    sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+    sim.refresh("work", None);
+    sim.answer_call(400, r#"{"error":"invalid_grant"}"#);
+    let show = sim.show("work");
+    assert!(sim.is_waiting(show));
+    assert_eq!(sim.purposes(), ["device"]);
+}
+
+#[test]
+fn a_poll_during_which_tokens_are_restored_is_the_last() {
+    let dump = {
+        let mut sim = Sim::new(vec![both(Grant::DeviceCode)]);
+        sim.auth("work", None);
+        sim.answer_call(200, CODES);
+        sim.sleep(secs(5));
+        sim.answer_call(200, &tokens(1, 3600));
+        sim.dump()
+    };
+    for (name, status, body) in [
+        ("pending", 400, PENDING.to_owned()),
+        ("slow_down", 400, r#"{"error":"slow_down"}"#.to_owned()),
+        ("denied", 400, r#"{"error":"access_denied"}"#.to_owned()),
+        ("tokens", 200, tokens(2, 3600)),
+    ] {
+        let mut config = config(vec![both(Grant::DeviceCode)]);
+        config.auth_notify_cmd = Some("notify".to_owned());
+        let mut sim = Sim::start(config);
+        let conn = sim.auth("work", Some(3600));
+        sim.answer_call(200, CODES);
+        sim.sleep(secs(5));
+        sim.restore(&dump);
+        let notified = sim.started.len();
+        assert!(sim.is_waiting(conn), "{name}: it may still bring tokens");
+        sim.answer_call(status, &body);
+        assert!(sim.done(conn).is_empty(), "{name}");
+        assert_eq!(sim.status("work").authorization_url, None, "{name}");
+        sim.sleep(secs(3000));
+        assert_eq!((sim.calls.len(), sim.started.len()), (0, notified), "{name}");
+        let show = sim.show("work");
+        assert_eq!(sim.token(show), if status == 200 { "access-2" } else { "access-1" }, "{name}");
+    }
+}
+
+#[test]
+fn tokens_that_come_expired_leave_who_waits_asking() {
+    let body = r#"{"access_token":"a","expires_in":3600}"#;
+    let (mut sim, _) = asked();
+    let (auth, show) = (sim.auth("work", Some(80_000)), sim.show_waiting("work", 80_000));
+    sim.sleep(secs(5));
+    let poll = sim.call();
+    sim.suspend(secs(7200));
+    sim.answer(poll, 200, body);
+    sim.done(auth);
+    assert_eq!((sim.is_waiting(show), sim.purposes()), (true, vec!["device".to_owned()]));
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    let late = sim.call();
+    sim.sleep(secs(33));
+    sim.suspend(secs(300));
+    sim.answer(late, 200, r#"{"access_token":"b","expires_in":30}"#);
+    sim.sleep(secs(40));
+    assert!(sim.status("work").authorization_url.is_some(), "a late one that is dead closes nothing");
 }

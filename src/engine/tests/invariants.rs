@@ -94,8 +94,10 @@ fn check_nothing_is_stuck(engine: &Engine) {
         if let Browser::Exchanging(exchanging) = account.browser() {
             assert!(expected(exchanging.attempt), "{name}: an exchange is stuck");
         }
+        let reminds = account.reminder.as_ref().is_some_and(|reminder| reminder.next.is_some());
+        assert!(!reminds || account.invitation().is_some(), "{name}: a reminder of nothing");
         match account.device() {
-            Device::Asking(asking) => assert!(expected(asking.attempt), "{name}: a question is stuck"),
+            Device::Asking(attempt) => assert!(expected(*attempt), "{name}: a question is stuck"),
             Device::Polling(polling) => assert!(expected(polling.attempt), "{name}: a poll is stuck"),
             Device::Closed | Device::Held(_) => {}
         }

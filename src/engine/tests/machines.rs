@@ -6,7 +6,7 @@ use crate::{
     config::{Account, Config, Grant},
     engine::{
         ChildEnd, Event, Hook, Ticket,
-        account::{Asking, Attempt, Browser, ClientSecret, Device, Renewal},
+        account::{Attempt, Browser, ClientSecret, Device, Renewal},
         persistence::{Load, Save},
         shutdown::Phase,
     },
@@ -132,8 +132,8 @@ fn browser_table() {
 fn device(sim: &Sim) -> String {
     match sim.engine.accounts[0].device() {
         Device::Closed => "closed",
-        Device::Asking(Asking { attempt: Attempt::InFlight(_), .. }) => "asking",
-        Device::Asking(Asking { attempt: Attempt::Due(_), .. }) => "asking-later",
+        Device::Asking(Attempt::InFlight(_)) => "asking",
+        Device::Asking(Attempt::Due(_)) => "asking-later",
         Device::Held(_) => "held",
         Device::Polling(polling) => match polling.attempt {
             Attempt::InFlight(_) => "polling",

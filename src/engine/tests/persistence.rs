@@ -577,3 +577,14 @@ fn a_late_answer_does_not_replace_what_was_restored() {
     let show = sim.show("work");
     assert_eq!(sim.token(show), "access-1");
 }
+
+#[test]
+fn a_token_that_expired_before_it_was_restored_expired_when_it_did() {
+    let mut earlier = Sim::new(vec![account("home"), account("work")]);
+    earlier.authorize("work", &tokens(1, 3600));
+    let (dump, expired) = (earlier.dump(), earlier.now.wall + secs(3600));
+    earlier.sleep(secs(8000));
+    let mut sim = Sim::start_at(stored(false, false), earlier.now);
+    sim.restore(&dump);
+    assert_eq!(sim.status("work").expires_at, Some(expired));
+}

@@ -249,3 +249,36 @@ fn an_account_that_is_taken_away_during_a_save_is_saved_away() {
     sim.exit_hook(Hook::Persist, 0, "");
     assert!(dump::read(sim.persisted().as_bytes()).unwrap().is_empty());
 }
+
+#[test]
+fn a_new_command_and_a_moved_listener_make_one_notification() {
+    let with = |command: &str| Config { auth_notify_cmd: Some(command.to_owned()), ..config(vec![account("work")]) };
+    let mut sim = Sim::start(with("old"));
+    sim.auth("work", None);
+    let old = sim.running(Hook::AuthNotify);
+    sim.reload(with("new"), bound(4321));
+    assert_eq!((sim.started.len(), sim.killed.clone()), (2, old));
+    let url = sim.url("work");
+    let new = *sim.running(Hook::AuthNotify).last().unwrap();
+    assert_eq!(sim.env(new, "PIZAUTH_URL"), Some(url));
+}
+
+#[test]
+fn a_new_interval_counts_from_the_last_notification() {
+    let every = |interval| Config {
+        auth_notify_cmd: Some("notify".to_owned()),
+        auth_notify_interval: secs(interval),
+        ..config(vec![account("work")])
+    };
+    for (interval, next) in [(600, 500), (60, 1)] {
+        let mut sim = Sim::start(every(86_400));
+        sim.auth("work", None);
+        sim.sleep(secs(100));
+        sim.reload(every(interval), bound(1234));
+        sim.sleep(secs(next - 1));
+        let early = usize::from(interval < 100);
+        assert_eq!(sim.started.len(), 1 + early, "every {interval} s");
+        sim.sleep(secs(1));
+        assert_eq!(sim.started.len(), 2, "every {interval} s");
+    }
+}

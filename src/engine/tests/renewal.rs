@@ -555,23 +555,35 @@ fn a_refresh_token_that_an_account_without_user_gets_is_left_alone() {
 }
 
 #[test]
-fn a_verdict_on_an_account_without_user_leaves_it_to_itself() {
+fn there_is_no_verdict_on_an_account_without_user() {
     let mut config = config(vec![userless_account("work")]);
     config.transient_error_if_cmd = Some("judge".to_owned());
     let mut sim = Sim::start(config);
-    for _ in 1..6 {
+    for _ in 1..=12 {
         sim.break_call(Stage::Connect);
         sim.sleep(secs(2000));
     }
-    sim.break_call(Stage::Connect);
-    let waiting = sim.refresh("work", Some(7200));
-    sim.exit_hook(Hook::TransientErrorIf, 1, "");
-    assert_eq!(sim.reason(waiting), Reason::Error, "nobody can authorise it");
-    let show = sim.show("work");
-    assert_eq!(sim.reason(show), Reason::Error);
-    sim.answer_call(200, &tokens(1, 3600));
-    let show = sim.show("work");
-    assert_eq!(sim.token(show), "access-1", "what was under way counts");
+    assert!(sim.started.is_empty(), "it has no authorization that could have ended");
+}
+
+#[test]
+fn the_end_of_a_refresh_token_that_is_left_alone_is_not_told() {
+    let mut sim = Sim::new(vec![userless_account("work")]);
+    let answer = r#"{"access_token":"a","refresh_token":"r","refresh_token_expires_in":9000,"expires_in":3600}"#;
+    sim.answer_call(200, answer);
+    assert_eq!(sim.status("work").refresh_token_expires_at, None);
+}
+
+#[test]
+fn a_late_refresh_token_counts_though_its_access_token_is_of_no_use() {
+    let mut sim = Sim::new(vec![account("work")]);
+    sim.auth("work", None);
+    sim.allow("work");
+    let late = sim.call();
+    sim.sleep(secs(33));
+    sim.answer(late, 200, r#"{"access_token":"a","token_type":"mac","refresh_token":"r"}"#);
+    let renewal = sim.call();
+    assert_eq!(sim.field(renewal, "refresh_token").as_deref(), Some("r"));
 }
 
 #[test]

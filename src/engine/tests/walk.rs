@@ -33,7 +33,7 @@ const EVENTS_PER_WALK: u64 = 5_000;
 const MAX_EFFECTS: usize = 10_000;
 
 /// What a walk must have seen, so that it is known to reach every corner.
-const TRANSITIONS: [&str; 30] = [
+const TRANSITIONS: [&str; 33] = [
     "browser closed -> requested",
     "browser requested -> closed",
     "browser closed -> exchanging",
@@ -44,6 +44,9 @@ const TRANSITIONS: [&str; 30] = [
     "device asking -> closed",
     "device closed -> polling",
     "device polling -> closed",
+    "device closed -> held",
+    "device held -> asking",
+    "device held -> closed",
     "renewal unable -> due",
     "renewal unable -> in flight",
     "renewal due -> in flight",
