@@ -53,7 +53,7 @@ fn account_of(name: &str, options: &[(&str, String)]) -> Account {
 
 #[track_caller]
 fn parse(text: &str) -> Config {
-    config::parse(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+    config::parse(text).unwrap_or_else(|faults| panic!("{}\n{text}", faults.render("pizauth.conf")))
 }
 
 /// A provider whose metadata is what the test says.

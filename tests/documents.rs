@@ -235,7 +235,7 @@ fn examples_of_configurations_are_accepted() {
             text.push_str(ACCOUNT);
         }
         if let Err(faults) = config::parse(&text) {
-            panic!("{name}: {faults}");
+            panic!("{name}: {}", faults.render("pizauth.conf"));
         }
     }
 }

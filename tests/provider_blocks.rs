@@ -49,7 +49,7 @@ fn with_alternatives(text: &str) -> String {
 
 #[track_caller]
 fn parse(name: &str, text: &str) -> Config {
-    config::parse(text).unwrap_or_else(|faults| panic!("{name}: {faults}"))
+    config::parse(text).unwrap_or_else(|faults| panic!("{name}: {}", faults.render("pizauth.conf")))
 }
 
 /// The paragraph of the comment that begins with `title`.

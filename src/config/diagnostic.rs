@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where. A source line is shown with nothing in it that may be a secret.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use super::{
     lex::{Token, TokenKind},
@@ -37,12 +37,6 @@ impl Diagnostics {
     pub fn render(&self, file: &str) -> String {
         let rendered: Vec<_> = self.0.iter().map(|diagnostic| diagnostic.render(file)).collect();
         rendered.join("\n")
-    }
-}
-
-impl fmt::Display for Diagnostics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render("pizauth.conf"))
     }
 }
 
@@ -178,9 +172,10 @@ fn hidden(token: Token, from: usize, to: usize) -> &'static str {
         TokenKind::Text if begins && ends => "\"***\"",
         TokenKind::Text if begins => "\"***",
         TokenKind::Text if ends => "***\"",
-        TokenKind::OpenText if begins => "\"***",
+        // Its fault is where it begins.
+        TokenKind::OpenText => "\"***",
         TokenKind::End => "",
-        TokenKind::Text | TokenKind::OpenText | TokenKind::Word | TokenKind::Other | TokenKind::Time => HIDDEN,
+        TokenKind::Text | TokenKind::Word | TokenKind::Other | TokenKind::Time => HIDDEN,
         TokenKind::Equals | TokenKind::Comma | TokenKind::Colon | TokenKind::Semicolon => HIDDEN,
         TokenKind::OpenBrace | TokenKind::CloseBrace | TokenKind::OpenBracket | TokenKind::CloseBracket => HIDDEN,
     }

@@ -184,6 +184,12 @@ mod tests {
         "work".to_owned()
     }
 
+    #[test]
+    fn a_name_of_many_quotes_is_shown_whole() {
+        let name = "\"".repeat(MAX_NAME - 1);
+        assert_eq!(shown(&name), quote(&name));
+    }
+
     /// The mistake after `last`, so that none can be left out.
     fn next(last: &Mistake) -> Option<Mistake> {
         let first = Position { line: 3, column: 5 };

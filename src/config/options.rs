@@ -151,7 +151,6 @@ pub(super) fn similar_name(word: &str, scope: Scope) -> Option<&'static str> {
 /// The name nearest to `word`, where it is near enough to be a slip.
 pub fn nearest(word: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let limit = match word.len() {
-        0..=2 => return None,
         3..=5 => 1,
         6..=9 => 2,
         10..=40 => 3,
@@ -312,6 +311,33 @@ fn edit_distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_distance_of_two_words_counts_slips_of_the_fingers() {
+        for (one, other, want) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("scopes", "scopes", 0),
+            ("a", "b", 1),
+            ("scopes", "scoopes", 1),
+            ("ab", "ba", 1),
+            ("xab", "xba", 1),
+            ("abx", "bax", 1),
+            ("xaby", "xbay", 1),
+            ("aab", "aba", 1),
+            ("abcd", "badc", 2),
+            ("abab", "baba", 2),
+            ("abc", "cab", 2),
+            ("token_uri", "tokne_urii", 2),
+            ("aabb", "bbaa", 3),
+            ("ca", "abc", 3),
+            ("kitten", "sitting", 3),
+        ] {
+            for (one, other) in [(one, other), (other, one)] {
+                assert_eq!(edit_distance(one, other), want, "{one} {other}");
+            }
+        }
+    }
 
     #[test]
     fn the_table_is_sorted_and_names_no_option_twice() {

@@ -397,8 +397,12 @@ fn a_source_line_shows_only_what_is_no_secret() {
         ("a comment", with("user = 5; // client_secret = \"a\""), "user = ***; // ***"),
         ("the begin of a string", with("scope = \"a\nb\";"), "scope = \"***"),
         ("the end of a string", with("client_secret = \"a\nb\\c\";"), "***\";"),
+        ("the middle of a string", with("client_secret = \"a\nb\\c\nd\";"), "***"),
         ("a string without end", with("client_secret = \"a;"), "client_secret = \"***"),
+        ("none where it may not stand", with("user = none;"), "user = none;"),
+        ("a block in a block", with("account \"b\" {"), "account \"***\" {"),
         ("control characters", with("user = \"\u{1b}[31m\\x\";"), "user = \"\u{fffd}[31m\\x\";"),
+        ("what turns the line", with("user = \"a\u{200f}\u{2066}b\\x\";"), "user = \"a\u{fffd}\u{fffd}b\\x\";"),
         ("a tab", with("\tscope\t= \"a\";"), " scope = \"***\";"),
     ] {
         let Err(Diagnostics(diagnostics)) = parse(&text) else { panic!("{name}") };

@@ -324,6 +324,8 @@ fn a_time_is_digits_and_a_unit() {
         ("15m", Some(900)),
         ("2h", Some(7200)),
         ("1d", Some(86400)),
+        ("36600d", Some(3_162_240_000)),
+        ("36601d", Some(3_162_240_000)),
         ("18446744073709551615s", Some(LONGEST_TIME)),
         ("99999999999999999999999d", Some(LONGEST_TIME)),
         ("9223372036854775808m", Some(LONGEST_TIME)),
