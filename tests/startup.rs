@@ -342,6 +342,7 @@ fn the_service_manager_is_told_of_start_reload_and_end() {
     };
     let hooks = format!("startup_cmd = \"env > {}/env\";\n", folder.path().display());
     let home = Home::new(&[hooks.as_str(), ACCOUNT].concat()).env("NOTIFY_SOCKET", folder.join("notify"));
+    let home = home.env("LISTEN_FDNAMES", "control").env("LISTEN_PIDFDID", "1");
     let server = Pizauth::start_in(home);
     assert_eq!(told(), "READY=1\n");
     for (name, config) in [("good", ACCOUNT), ("bad", "nonsense")] {

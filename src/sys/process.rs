@@ -1,6 +1,7 @@
 //! Children: the user's commands, each run by the shell in a process group of its own.
 
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -9,9 +10,6 @@ use mio::unix::pipe::{Receiver, Sender};
 
 use super::sandbox::Inherited;
 use super::{check, signal};
-
-/// What is meant for pizauth and not for its children.
-const OWN_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
 
 /// What a child reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +70,9 @@ pub enum Signal {
 
 /// Starts `spawn` by `$SHELL -c`, with the limits, umask and signals that this process came with.
 pub fn spawn(spawn: &Spawn<'_>, inherited: Inherited) -> io::Result<Running> {
-    let mut command = Command::new(shell(std::env::var_os("SHELL")));
+    let mut command = Command::new(shell(env::var_os("SHELL")));
     command.arg("-c").arg(spawn.command);
-    for name in OWN_VARIABLES {
+    for (name, _) in env::vars_os().filter(|(name, _)| is_own(name)) {
         command.env_remove(name);
     }
     command.envs(spawn.environment.iter().copied());
@@ -116,6 +114,11 @@ pub fn kill_group(pid: u32, signal: Signal) {
     let Some(group) = libc::pid_t::try_from(pid).ok().filter(|group| *group > 1) else { return };
     // SAFETY: the call takes numbers only.
     let _ = check(unsafe { libc::kill(-group, signal) });
+}
+
+/// Whether a variable is meant for pizauth and not for its children. Systemd adds to those about passed sockets.
+fn is_own(variable: &OsStr) -> bool {
+    variable == "NOTIFY_SOCKET" || variable.as_encoded_bytes().starts_with(b"LISTEN_")
 }
 
 /// The user's shell, from SHELL.
@@ -176,6 +179,20 @@ mod tests {
             [("set", Some("/bin/ksh"), "/bin/ksh"), ("empty", Some(""), "/bin/sh"), ("unset", None, "/bin/sh")]
         {
             assert_eq!(shell(variable.map(OsString::from)), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_service_manager_says_is_for_pizauth_alone() {
+        for (name, want) in [
+            ("NOTIFY_SOCKET", true),
+            ("LISTEN_FDS", true),
+            ("LISTEN_PIDFDID", true),
+            ("LISTENER", false),
+            ("MY_LISTEN_FDS", false),
+            ("PATH", false),
+        ] {
+            assert_eq!(is_own(OsStr::new(name)), want, "{name}");
         }
     }
 

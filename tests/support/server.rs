@@ -27,7 +27,8 @@ use super::{
 const CLIENT_LIMIT: Duration = Duration::from_secs(3 * PATIENCE.as_secs());
 
 /// Variables of a service manager that must never reach a server under test.
-const NEVER_INHERITED: [&str; 5] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "XDG_CONFIG_HOME"];
+const NEVER_INHERITED: [&str; 6] =
+    ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDNAMES", "XDG_CONFIG_HOME"];
 
 /// How a client ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
