@@ -259,6 +259,24 @@ fn a_busy_server_is_told_from_one_that_hangs() {
 }
 
 #[test]
+fn a_reload_behind_another_is_waited_for() {
+    let folder = Folder::new("reload");
+    let listener = UnixListener::bind(folder.socket()).unwrap();
+    let mut child = folder.pizauth(&["reload"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut reload, line) = first_request(&listener, &mut child);
+    assert!(line.contains("\"reload\""), "{line}");
+    // Host names are being looked up, and for the one before they were, too.
+    for _ in 0..2 {
+        let (mut other, line) = first_request(&listener, &mut child);
+        assert!(line.contains("\"info\""), "{line}");
+        other.write_all(b"{\"version\":1,\"answer\":\"done\",\"messages\":[]}\n").unwrap();
+    }
+    reload.write_all(b"{\"version\":1,\"answer\":\"done\",\"messages\":[]}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_url_and_a_code_are_printed_once_each() {
     let folder = Folder::new("once");
     let listener = UnixListener::bind(folder.socket()).unwrap();

@@ -180,6 +180,7 @@ const LIMITS: &[(&str, &str, &str)] = &[
     ("cli/client.rs", "LIMIT: Duration = Duration::from_secs(10);", "an answer within 10 seconds beyond"),
     ("cli/simple.rs", "SHUTDOWN: Duration = Duration::from_secs(20);", "20 seconds for shutdown ;"),
     ("cli/simple.rs", "REVOCATION: Duration = Duration::from_secs(130);", "revoke waits up to 140 seconds"),
+    ("cli/simple.rs", "RELOAD: Duration = Duration::from_secs(10);", "reload up to 20 seconds"),
     ("engine/shutdown.rs", "FOR_CALLS: Duration = Duration::from_secs(5);", "5 seconds for requests under way"),
     ("engine/shutdown.rs", "FOR_SAVE: Duration = Duration::from_secs(10);", "10 seconds for persist_cmd"),
 ];

@@ -19,6 +19,9 @@ const MAX_DUMP: u64 = 48 * 1024 * 1024;
 /// How long a revocation may take beyond an answer at hand: `client_secret_cmd` has a minute, and each of two requests half of one and a little.
 const REVOCATION: Duration = Duration::from_secs(130);
 
+/// How long a reload may take beyond an answer at hand: it looks host names up, perhaps behind another reload that does.
+const RELOAD: Duration = Duration::from_secs(10);
+
 /// How long the server may take to save its state and end.
 const SHUTDOWN: Duration = Duration::from_secs(20);
 
@@ -38,7 +41,7 @@ pub fn restore(_: &Arguments) -> Result<(), Failure> {
 
 /// Has the server read its configuration again.
 pub fn reload(_: &Arguments) -> Result<(), Failure> {
-    match ask(&Request::Reload, LIMIT, tell_notice) {
+    match ask_patiently(&Request::Reload, RELOAD, tell_notice) {
         Err(Failure::Answered { reason: Reason::Error, messages }) => Err(Failure::Diagnosed(messages)),
         answered => output::finish(answered?),
     }
