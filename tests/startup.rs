@@ -25,6 +25,7 @@ use support::{
     provider::{Provider, Rotation, Settings},
     server::{Home, Output, Pizauth},
     terminal::Terminal,
+    within,
 };
 
 /// An account that nobody logs in to.
@@ -408,6 +409,30 @@ fn a_terminal_that_nobody_reads_holds_nobody_up() {
     }
     home.run(&["shutdown"]).expect(0);
     let status = eventually_some("the end of the server", || server.try_wait().expect("a child can be waited for"));
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_terminal_that_stops_who_writes_in_the_background_does_not_stop_the_server() {
+    let home = Home::new(ACCOUNT);
+    let terminal = Terminal::open();
+    let mut mode = terminal.mode();
+    mode.c_lflag |= libc::TOSTOP;
+    terminal.set_mode(&mode);
+    let inner = home.command(&["server", "-d", "-vvvv"]);
+    let mut shell = Command::new("/bin/sh");
+    // A job in the background, as a user's shell makes it.
+    shell.args(["-c", "set -m; \"$@\" & wait $!", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    shell.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(home.folder().path());
+    let mut shell = terminal.start(shell);
+    if within(PATIENCE, || (home.run(&["show", "-u", "work"]).status == 3).then_some(())).is_none() {
+        living_in(home.folder().path()).into_iter().for_each(|(pid, _)| _ = signal("KILL", pid.into()));
+        let _ = shell.wait();
+        panic!("the server is stopped");
+    }
+    home.run(&["shutdown"]).expect(0);
+    let status = eventually_some("the end of the shell", || shell.try_wait().expect("a child can be waited for"));
     assert_eq!(status.code(), Some(0));
 }
 

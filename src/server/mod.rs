@@ -49,6 +49,7 @@ use crate::{
         place::Environment,
         process::Output,
         sandbox::{self, Inherited},
+        signal,
         socket::ControlSocket,
         user,
     },
@@ -78,6 +79,7 @@ pub fn run(options: Options) -> Result<(), Vec<String>> {
     // First of all: what is opened later could take the descriptor's number.
     let passed = notify::passed_listener().map_err(|error| vec![error.to_string()])?;
     let inherited = sandbox::harden();
+    signal::ignore_terminal_output().map_err(|error| vec![error.to_string()])?;
     heap::settle();
     let config_path = paths::config_path(options.config.as_deref()).map_err(|error| vec![error])?;
     let config_path = std::path::absolute(&config_path).unwrap_or(config_path);

@@ -76,9 +76,16 @@ impl AsRawFd for Signals {
     }
 }
 
+/// Keeps a server in the background of a terminal from being stopped by what it writes there (`stty tostop`).
+///
+/// To be called before anything is written.
+pub fn ignore_terminal_output() -> io::Result<()> {
+    set_action(libc::SIGTTOU, libc::SIG_IGN).map(drop)
+}
+
 /// Puts back the default action of every signal that this program takes or may have found ignored. Safe after fork.
 pub(super) fn restore_defaults() -> io::Result<()> {
-    for signal in [libc::SIGQUIT, libc::SIGPIPE].into_iter().chain(TAKEN.map(|(signal, _)| signal)) {
+    for signal in [libc::SIGQUIT, libc::SIGPIPE, libc::SIGTTOU].into_iter().chain(TAKEN.map(|(signal, _)| signal)) {
         set_action(signal, libc::SIG_DFL)?;
     }
     Ok(())
