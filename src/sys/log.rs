@@ -6,15 +6,11 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-#[cfg(target_os = "linux")]
-use std::os::unix::net::UnixDatagram;
-#[cfg(target_os = "linux")]
-use std::path::Path;
-#[cfg(target_os = "linux")]
-use std::process;
 
 use libc::c_int;
 
+#[cfg(target_os = "linux")]
+use super::dev_log::SYSTEM_LOG;
 pub use crate::engine::Level;
 
 /// Longest line written, in bytes: what syslog takes whole.
@@ -26,10 +22,6 @@ const PIECE: usize = 4096;
 /// Bytes that a pipe with room takes without waiting.
 #[cfg(not(target_os = "linux"))]
 const PIECE: usize = 512;
-
-/// Where the system's log takes datagrams.
-#[cfg(target_os = "linux")]
-const SYSTEM_LOG: &str = "/dev/log";
 
 /// Where messages go.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +92,7 @@ fn open_terminal(stream: impl AsRawFd) -> Option<File> {
 /// Hands a line to the system's log. One that would have to wait is lost.
 #[cfg(target_os = "linux")]
 fn log_to_system(priority: c_int, line: &str) {
-    let sent = send_datagram(Path::new(SYSTEM_LOG), priority, line);
+    let sent = SYSTEM_LOG.send(priority, line);
     if sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
         // There are logs that take a stream.
         call_syslog(priority, line);
@@ -118,17 +110,6 @@ fn call_syslog(priority: c_int, line: &str) {
     let line = CString::new(line).unwrap_or_default();
     // SAFETY: both strings end in a NUL, and the format takes one string.
     unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
-}
-
-/// Sends a line as syslog(3) does, but does not wait where those before it are not read.
-///
-/// A time is left out: all daemons know the time themselves, and the format has none of the year or the zone.
-#[cfg(target_os = "linux")]
-fn send_datagram(to: &Path, priority: c_int, line: &str) -> io::Result<()> {
-    // A new one for each line, since the daemon may have been started anew.
-    let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
-    socket.send_to(format!("<{priority}>pizauth[{}]: {line}", process::id()).as_bytes(), to).map(drop)
 }
 
 fn priority(level: Level) -> c_int {
@@ -185,8 +166,6 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::super::check;
-    #[cfg(target_os = "linux")]
-    use super::super::testing::Scratch;
     use super::*;
 
     #[test]
@@ -263,29 +242,6 @@ mod tests {
         ] {
             assert_eq!(takes_bytes(revents), want, "{name}");
         }
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_system_log_that_does_not_read_holds_nobody_up() {
-        let scratch = Scratch::new();
-        let path = scratch.path().join("log");
-        let send = |line| send_datagram(&path, libc::LOG_DAEMON | libc::LOG_ERR, line);
-        assert_eq!(send("a line").unwrap_err().kind(), io::ErrorKind::NotFound);
-        let log = UnixDatagram::bind(&path).unwrap();
-        let refused = (0..100_000).find_map(|_| send("a line").err());
-        assert_eq!(refused.unwrap().kind(), io::ErrorKind::WouldBlock);
-        let mut line = [0; 128];
-        let length = log.recv(&mut line).unwrap();
-        assert_eq!(line[..length], *format!("<27>pizauth[{}]: a line", process::id()).as_bytes());
-
-        drop(log);
-        assert_eq!(send("a line").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        std::fs::remove_file(&path).unwrap();
-        let log = UnixDatagram::bind(&path).unwrap();
-        send("of the next").unwrap();
-        let length = log.recv(&mut line).unwrap();
-        assert!(line[..length].ends_with(b": of the next"));
     }
 
     #[test]

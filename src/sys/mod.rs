@@ -6,6 +6,8 @@
 
 pub mod clock;
 pub mod daemon;
+#[cfg(target_os = "linux")]
+mod dev_log;
 pub mod directory;
 pub mod heap;
 pub mod local_time;
