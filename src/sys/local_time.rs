@@ -18,6 +18,13 @@ pub fn rfc2822(time: WallTime) -> String {
     local(seconds).unwrap_or_else(|| utc(seconds)).to_string()
 }
 
+/// The TIMESTAMP of RFC 3164 s4.1.2 in local time, as in `Jul  1 10:52:37`.
+#[cfg(target_os = "linux")]
+pub fn rfc3164(time: WallTime) -> String {
+    let seconds = time.as_secs();
+    local(seconds).unwrap_or_else(|| utc(seconds)).timestamp()
+}
+
 /// A moment as a calendar and a clock on the wall show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Civil {
@@ -44,6 +51,14 @@ impl std::fmt::Display for Civil {
         write!(f, "{weekday}, {} {month} {:04} ", self.day, self.year)?;
         write!(f, "{:02}:{:02}:{:02} ", self.hour, self.minute, self.second)?;
         write!(f, "{sign}{:02}{:02}", minutes / 60, minutes % 60)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Civil {
+    fn timestamp(&self) -> String {
+        let month = MONTHS[(usize::from(self.month) + 11) % 12];
+        format!("{month} {:2} {:02}:{:02}:{:02}", self.day, self.hour, self.minute, self.second)
     }
 }
 
@@ -109,6 +124,18 @@ mod tests {
             ("the last", LAST_SECOND, 0, "Fri, 31 Dec 9999 23:59:59 +0000"),
         ] {
             assert_eq!(Civil { offset, ..utc(seconds) }.to_string(), want, "{name}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn timestamps_are_those_of_rfc_3164() {
+        for (name, seconds, want) in [
+            ("a day of one digit", 1_057_049_557, "Jul  1 08:52:37"),
+            ("a day of two", 951_782_399, "Feb 28 23:59:59"),
+            ("the first minute", 951_782_400, "Feb 29 00:00:00"),
+        ] {
+            assert_eq!(utc(seconds).timestamp(), want, "{name}");
         }
     }
 
