@@ -89,7 +89,7 @@ fn open_terminal(stream: impl AsRawFd) -> Option<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).ok()
 }
 
-/// Hands a line to the system's log. One that would have to wait is lost.
+/// Hands a line to the system's log. One that would have to wait for long is lost.
 #[cfg(target_os = "linux")]
 fn log_to_system(priority: c_int, line: &str) {
     let sent = SYSTEM_LOG.send(priority, line);
