@@ -22,7 +22,7 @@ use support::{
     folder::Folder,
     http,
     process::{figures, living_in, signal},
-    provider::{Provider, Rotation, Settings},
+    provider::{Provider, Settings},
     server::{Home, Output, Pizauth},
     terminal::Terminal,
     within,
@@ -268,38 +268,6 @@ fn a_killed_daemon_can_be_started_again_many_times() {
     }
     // Each takes the stale socket's place.
     let _daemon = Daemon::start(home);
-}
-
-#[test]
-fn a_server_that_lost_its_place_leaves_the_tokens_to_the_next() {
-    let provider = Provider::start(Settings { rotation: Rotation::Strict, ..Settings::default() });
-    let hooks = "persist_cmd = \"cat > store\";\nrestore_cmd = \"cat store\";\n";
-    let home = Home::new(&[hooks, &provider.account("work", "")].concat());
-    home.folder().write("store", "");
-    let old = Pizauth::start_in(home.clone());
-    eventually("the end of restore_cmd", || old.run(&["show", "-u", "work"]).status == 3);
-    old.authorize("work");
-    eventually("the save", || old.run(&["status", "-j"]).expect(0).stdout.contains("\"saved\""));
-    let mut client = Control::connect(&old.socket());
-
-    // As a logout and a login do it.
-    fs::remove_dir_all(home.folder().join("run")).expect("the runtime folder is there");
-    home.folder().make("run");
-    let next = Daemon::start(home);
-    next.0.run(&["show", "-w", "1m", "work"]).expect(0);
-    next.0.run(&["refresh", "-w", "1m", "work"]).expect(0);
-    eventually("its save", || next.0.run(&["status", "-j"]).expect(0).stdout.contains("\"saved\""));
-    let (requests, store) = (provider.token_requests().len(), next.0.folder().read("store"));
-
-    client.send(b"{\"version\":1,\"request\":\"refresh\",\"account\":\"work\"}\n");
-    let (status, _) = old.wait();
-    assert_eq!(status.code(), Some(1));
-    next.0.wait_for_log("pizauth.sock.lock was removed");
-    assert!(client.is_closed());
-    assert_eq!((provider.token_requests().len(), next.0.folder().read("store")), (requests, store));
-    let second = next.0.run(&["server"]).expect(1);
-    assert_eq!(second.stderr, "pizauth: pizauth authenticator already running\n");
-    next.0.run(&["refresh", "-w", "1m", "work"]).expect(0);
 }
 
 #[test]

@@ -32,6 +32,7 @@ use super::{
     staging::{self, LOOK_UP_LIMIT, Staged, Unbound},
 };
 use crate::{
+    config::Config,
     engine::{Effect, Engine, Event, ExitReason, Now, Readiness, Staging, Ticket, Time},
     oauth::{Broken, Reply},
     proto::Request,
@@ -108,11 +109,19 @@ pub(super) struct EventLoop<'a> {
     staged: Option<(Ticket, Staged)>,
     config_path: PathBuf,
     socket: &'a mut ControlSocket,
+    /// Whether there is a store by which another server can have come by the tokens.
+    has_store: bool,
+    /// The place was gone, and that is why this server stops.
+    is_place_gone: bool,
+    /// The place could not be made anew when it was last tried.
+    is_place_missing: bool,
     touch_at: Time,
     /// When this turn began.
     now: Time,
     log: Log,
     notify: Notify,
+    /// The engine begins nothing new.
+    is_stopping: bool,
     exit: Option<ExitReason>,
 }
 
@@ -141,6 +150,7 @@ impl<'a> EventLoop<'a> {
         random::fill(&mut [0; 1])?;
         let random = |buffer: &mut [u8]| random::fill(buffer).expect("the system had random bytes at the start");
         let now = clock.now().time;
+        let has_store = has_store(&staged.config);
         Ok(Self {
             poll,
             clock,
@@ -162,10 +172,14 @@ impl<'a> EventLoop<'a> {
             staged: None,
             config_path,
             socket,
+            has_store,
+            is_place_gone: false,
+            is_place_missing: false,
             touch_at: now + TOUCH,
             now,
             log,
             notify,
+            is_stopping: false,
             exit: None,
         })
     }
@@ -178,16 +192,17 @@ impl<'a> EventLoop<'a> {
         self.feed(now);
     }
 
-    /// Turns until the engine wants to exit or the place is lost, and takes leave of clients and hooks.
+    /// Turns until the engine wants to exit or another server has the place, and takes leave of clients and hooks.
     pub(super) fn run(mut self) -> Result<ExitReason, Fault> {
         let mut ready = Events::with_capacity(EVENTS);
         loop {
             if let Some(reason) = self.exit {
                 self.take_leave(&mut ready)?;
-                return Ok(reason);
+                let directory = self.socket.place().directory();
+                return if self.is_place_gone { Err(Fault::PlaceGone { directory }) } else { Ok(reason) };
             }
             let now = self.wait(&mut ready, None)?;
-            if let Err(fault) = self.keep_place() {
+            if let Err(fault) = self.keep_place(now) {
                 self.notify.stopping();
                 self.take_leave(&mut ready)?;
                 return Err(fault);
@@ -216,18 +231,34 @@ impl<'a> EventLoop<'a> {
         Ok(now)
     }
 
-    /// Fails where another server may have the place: two that refresh the same tokens lose them. A logout, for one,
-    /// takes the runtime folder away from a server that lives on, and the next login starts another.
-    fn keep_place(&mut self) -> Result<(), Fault> {
-        match self.socket.keep() {
-            Ok(Kept::AsItWas) => {}
+    /// Fails where another server has the place: two that refresh the same tokens lose them. A logout, for one, takes
+    /// the runtime folder away from a server that lives on, and the next login starts another.
+    ///
+    /// Where the place is gone, another may have had it. With a store it may have had the tokens too, so nothing new is
+    /// begun with them; without one they are here alone, and the place is taken again.
+    fn keep_place(&mut self, now: Now) -> Result<(), Fault> {
+        let kept = match self.socket.keep() {
+            Ok(Kept::Gone) if self.is_stopping => return Ok(()),
+            Ok(Kept::Gone) if self.has_store => {
+                self.is_place_gone = true;
+                self.events.push_back(Event::Shutdown);
+                self.feed(now);
+                return Ok(());
+            }
+            Ok(Kept::Gone) => self.socket.take_again(),
+            kept => kept,
+        };
+        let was_missing = std::mem::replace(&mut self.is_place_missing, kept.is_err());
+        match kept {
+            Ok(Kept::AsItWas | Kept::Gone) => {}
             Ok(Kept::WithNew(listener)) => {
                 match self.control.listen_on(UnixListener::from_std(listener), self.poll.registry()) {
                     Ok(()) => self.log.write(Level::Warn, "the socket was removed: there is a new one"),
                     Err(error) => self.log.write(Level::Error, &format!("the new socket is not listened to: {error}")),
                 }
             }
-            Ok(Kept::Lost) => return Err(Fault::PlaceLost { lock: self.socket.place().lock() }),
+            Ok(Kept::Taken) => return Err(Fault::PlaceTaken { directory: self.socket.place().directory() }),
+            Err(_) if was_missing => {}
             Err(error) => self.log.write(Level::Warn, &format!("the socket cannot be made anew: {error}")),
         }
         Ok(())
@@ -375,7 +406,10 @@ impl<'a> EventLoop<'a> {
             Effect::Notify(readiness) => match readiness {
                 Readiness::Ready => self.notify.ready(),
                 Readiness::Reloading => self.notify.reloading(),
-                Readiness::Stopping => self.notify.stopping(),
+                Readiness::Stopping => {
+                    self.is_stopping = true;
+                    self.notify.stopping();
+                }
             },
             Effect::Log { level, line } => self.log.write(level, &line),
             Effect::Exit(reason) => self.exit = Some(reason),
@@ -439,6 +473,7 @@ impl<'a> EventLoop<'a> {
         let Some((_, staged)) = self.staged.take_if(|(staged, _)| *staged == ticket) else {
             return self.log.write(Level::Error, "a configuration was to be taken that is not there");
         };
+        self.has_store = has_store(&staged.config);
         // Calls under way keep the roots they began with.
         self.endpoint = Endpoint::new(self.proxies.clone(), staged.roots);
         self.redirect.adopt(staged.listeners, self.poll.registry(), now, &self.log, &mut self.later);
@@ -460,6 +495,11 @@ impl<'a> EventLoop<'a> {
         self.hooks.kill_all();
         Ok(())
     }
+}
+
+/// Whether tokens outlast the server.
+fn has_store(config: &Config) -> bool {
+    config.persist_cmd.is_some() || config.restore_cmd.is_some()
 }
 
 /// Whether it is a listener that has something.

@@ -30,7 +30,8 @@ pub(super) enum Fault {
     Died { status: String },
     NotStarted { reason: String },
     Stopped { reason: String },
-    PlaceLost { lock: PathBuf },
+    PlaceTaken { directory: PathBuf },
+    PlaceGone { directory: PathBuf },
     Unsaved,
 }
 
@@ -126,10 +127,16 @@ impl fmt::Display for Fault {
             }
             Fault::NotStarted { reason } => write!(f, "the server could not start: {reason}"),
             Fault::Stopped { reason } => write!(f, "the server stopped: {reason}; start it again"),
-            Fault::PlaceLost { lock } => write!(
+            Fault::PlaceTaken { directory } => write!(
                 f,
-                "the server stopped without saving: {} was removed, and another server may have the tokens now",
-                lock.display()
+                "the server stopped without saving: {} was removed or taken over, and another server has the tokens now",
+                directory.display()
+            ),
+            Fault::PlaceGone { directory } => write!(
+                f,
+                "the server stopped: lock and socket in {} were removed, and another server may have had the tokens \
+                 since; start it again",
+                directory.display()
             ),
             Fault::Unsaved => f.write_str("the token state could not be saved; the log says why"),
         }
@@ -217,8 +224,9 @@ mod tests {
                 Fault::NotDetached { .. } => Fault::Died { status: "exit status: 101".to_owned() },
                 Fault::Died { .. } => Fault::NotStarted { reason: reason() },
                 Fault::NotStarted { .. } => Fault::Stopped { reason: reason() },
-                Fault::Stopped { .. } => Fault::PlaceLost { lock: "/run/user/1000/pizauth/pizauth.sock.lock".into() },
-                Fault::PlaceLost { .. } => Fault::Unsaved,
+                Fault::Stopped { .. } => Fault::PlaceTaken { directory: "/run/user/1000/pizauth".into() },
+                Fault::PlaceTaken { directory } => Fault::PlaceGone { directory: directory.clone() },
+                Fault::PlaceGone { .. } => Fault::Unsaved,
                 Fault::Unsaved => break,
             };
             examples.push(next);

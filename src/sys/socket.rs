@@ -84,6 +84,8 @@ pub struct ControlSocket {
     lock: File,
     directory: Directory,
     place: Place,
+    /// The user whose server this is.
+    uid: u32,
     /// The socket that this server made; none where it was passed.
     made: Option<Identity>,
 }
@@ -110,7 +112,7 @@ impl ControlSocket {
             }
             None => bind(&path).map(|(listener, made)| (listener, Some(made)))?,
         };
-        Ok((ControlSocket { lock, directory, place, made }, listener))
+        Ok((ControlSocket { lock, directory, place, uid, made }, listener))
     }
 
     /// Where the socket is.
@@ -129,26 +131,46 @@ impl ControlSocket {
     /// Makes sure that the place is still this server's: to be called before anything is done with the tokens.
     ///
     /// While the lock or the socket is where this server made it, no other server can have had the place, and what was
-    /// removed is made anew. Where neither is, another may have used the tokens.
+    /// removed is made anew.
     pub fn keep(&mut self) -> Result<Kept, SocketError> {
         let (lock_path, path) = (self.place.lock(), self.place.socket());
         let has_lock = self.lock.metadata().is_ok_and(|held| lies_at(&lock_path, (held.dev(), held.ino())));
-        let renewed = match self.made.map(|made| lies_at(&path, made)) {
+        let kept = match self.made.map(|made| lies_at(&path, made)) {
             Some(true) | None if has_lock => return Ok(Kept::AsItWas),
             Some(true) => lock(&lock_path).map(|lock| {
                 self.lock = lock;
                 Kept::AsItWas
             }),
-            Some(false) if has_lock => bind(&path).map(|(listener, made)| {
-                self.made = Some(made);
-                Kept::WithNew(listener)
-            }),
-            Some(false) | None => Ok(Kept::Lost),
+            Some(false) if has_lock => self.listen_again(),
+            Some(false) | None if self.is_anothers() => Ok(Kept::Taken),
+            Some(false) | None => Ok(Kept::Gone),
         };
-        match renewed {
-            Err(SocketError::Running) => Ok(Kept::Lost),
-            renewed => renewed,
-        }
+        unless_taken(kept)
+    }
+
+    /// Takes a place that is [`Kept::Gone`] as at the start: makes its folder, locks it and listens there, if it did.
+    pub fn take_again(&mut self) -> Result<Kept, SocketError> {
+        unless_taken(self.open_again())
+    }
+
+    fn open_again(&mut self) -> Result<Kept, SocketError> {
+        self.directory = Directory::open(&self.place, Asker::Server(self.uid))?;
+        self.lock = lock(&self.place.lock())?;
+        if self.made.is_some() { self.listen_again() } else { Ok(Kept::AsItWas) }
+    }
+
+    fn listen_again(&mut self) -> Result<Kept, SocketError> {
+        let (listener, made) = bind(&self.place.socket())?;
+        self.made = Some(made);
+        Ok(Kept::WithNew(listener))
+    }
+
+    /// Whether another server of the user has the place, of which this one has nothing any more.
+    fn is_anothers(&self) -> bool {
+        // In a folder that is somebody else's now is no server that clients would believe.
+        let directory = Directory::open(&self.place, Asker::Client(self.uid));
+        let is_own = directory.is_ok_and(|directory| directory.owner == self.uid);
+        is_own && (is_taken(&self.place) || self.made.is_some() && is_listened_to(&self.place.socket()))
     }
 
     /// Removes the socket and the lock, if they are those that this server made, and gives the place up.
@@ -170,8 +192,10 @@ pub enum Kept {
     AsItWas,
     /// The socket was removed, and this is the new one's listener.
     WithNew(UnixListener),
-    /// Another server may have the place, or have had it.
-    Lost,
+    /// Lock and socket are gone and nobody has the place, but another server may have had it.
+    Gone,
+    /// Another server has the place.
+    Taken,
 }
 
 /// A client's connection to the user's server.
@@ -202,6 +226,14 @@ pub fn connect(
     }
     let nowhere = || SocketError::Io(PathBuf::new(), io::ErrorKind::NotFound.into());
     Err(fault.or(absence).unwrap_or_else(nowhere))
+}
+
+/// What came of keeping a place, where a server that is in the way has taken it.
+fn unless_taken(kept: Result<Kept, SocketError>) -> Result<Kept, SocketError> {
+    match kept {
+        Err(SocketError::Running) => Ok(Kept::Taken),
+        kept => kept,
+    }
 }
 
 /// Whether a server has `place`: the lock tells, also while the server is on its way out.
@@ -332,11 +364,15 @@ fn clear(path: &Path) -> Result<(), SocketError> {
         Ok(found) if !found.file_type().is_socket() => return Err(SocketError::InTheWay(path.into())),
         Ok(_) => {}
     }
+    // pizauth 1 takes no lock.
+    if is_listened_to(path) { Err(SocketError::Running) } else { fs::remove_file(path).map_err(refused) }
+}
+
+/// Whether somebody listens at `path`, be it with a full queue.
+fn is_listened_to(path: &Path) -> bool {
     match connect_within(path, LOCK_PAUSE) {
-        // pizauth 1 takes no lock.
-        Ok(_) => Err(SocketError::Running),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SocketError::Running),
-        Err(_) => fs::remove_file(path).map_err(refused),
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }
 
@@ -467,44 +503,106 @@ mod tests {
 
         fs::remove_file(place(&scratch).lock()).unwrap();
         let _another = lock(&place(&scratch).lock()).unwrap();
-        assert!(matches!(socket.keep(), Ok(Kept::Lost)), "another server has the lock");
+        assert!(matches!(socket.keep(), Ok(Kept::Taken)), "another server has the lock");
         socket.close();
         assert!(place(&scratch).lock().exists(), "and keeps it");
         assert!(!place(&scratch).socket().exists());
     }
 
+    /// Takes both from a server, as a cleaner of old files does it.
+    fn remove_both(place: &Place) {
+        fs::remove_file(place.lock()).unwrap();
+        fs::remove_file(place.socket()).unwrap();
+    }
+
     #[test]
-    fn a_place_that_may_have_been_anothers_is_lost() {
-        type Take = fn(&Place) -> Option<UnixListener>;
+    fn a_place_that_is_gone_is_told_from_one_that_is_anothers() {
+        type Take = fn(&Place) -> Option<OwnedFd>;
         let remove_folder: Take = |place| {
             fs::remove_dir_all(place.directory()).unwrap();
             None
         };
-        let remove_both: Take = |place| {
-            fs::remove_file(place.lock()).unwrap();
-            fs::remove_file(place.socket()).unwrap();
+        let leave_nothing: Take = |place| {
+            remove_both(place);
             None
+        };
+        let lock_again: Take = |place| {
+            remove_both(place);
+            Some(lock(&place.lock()).unwrap().into())
+        };
+        let listen_alone: Take = |place| {
+            remove_both(place);
+            Some(UnixListener::bind(place.socket()).unwrap().into())
         };
         let put_another: Take = |place| {
             fs::remove_file(place.socket()).unwrap();
-            Some(UnixListener::bind(place.socket()).unwrap())
+            Some(UnixListener::bind(place.socket()).unwrap().into())
         };
-        for (name, take) in [
-            ("the folder is gone", remove_folder),
-            ("both are gone", remove_both),
-            ("a server without a lock listens there", put_another),
+        let leave_stale: Take = |place| {
+            remove_both(place);
+            fs::write(place.lock(), "").unwrap();
+            drop(UnixListener::bind(place.socket()).unwrap());
+            None
+        };
+        let put_where_no_client_looks: Take = |place| {
+            remove_both(place);
+            fs::set_permissions(place.directory(), Permissions::from_mode(0o755)).unwrap();
+            Some(UnixListener::bind(place.socket()).unwrap().into())
+        };
+        for (name, take, is_taken) in [
+            ("the folder is gone", remove_folder, false),
+            ("both are gone", leave_nothing, false),
+            ("another server was killed there", leave_stale, false),
+            ("somebody listens in an unsafe folder", put_where_no_client_looks, false),
+            ("another server has the lock", lock_again, true),
+            ("both are gone, and a server without a lock listens there", listen_alone, true),
+            ("a server without a lock listens there", put_another, true),
         ] {
             let scratch = Scratch::new();
             let (mut socket, _listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
             let _another = take(&place(&scratch));
-            assert!(matches!(socket.keep(), Ok(Kept::Lost)), "{name}");
+            for _ in 0..2 {
+                let kept = socket.keep().unwrap();
+                assert_eq!((matches!(kept, Kept::Gone), matches!(kept, Kept::Taken)), (!is_taken, is_taken), "{name}");
+            }
         }
+    }
+
+    #[test]
+    fn a_place_that_is_gone_can_be_taken_again() {
         let scratch = Scratch::new();
-        let passed = UnixListener::bind(scratch.path().join("passed")).unwrap();
+        let (mut socket, listener) = ControlSocket::open(place(&scratch), uid(), None).unwrap();
+        fs::remove_dir_all(place(&scratch).directory()).unwrap();
+        fs::write(place(&scratch).directory(), "in the way").unwrap();
+        assert!(matches!(socket.take_again(), Err(SocketError::Directory(_))));
+        fs::remove_file(place(&scratch).directory()).unwrap();
+        let Ok(Kept::WithNew(_listener)) = socket.take_again() else { panic!("no new listener") };
+        drop(listener);
+        connect([place(&scratch)], uid(), PATIENCE).unwrap();
+        assert!(is_taken(&place(&scratch)));
+        assert!(matches!(socket.keep(), Ok(Kept::AsItWas)));
+
+        remove_both(&place(&scratch));
+        let _another = lock(&place(&scratch).lock()).unwrap();
+        assert!(matches!(socket.take_again(), Ok(Kept::Taken)), "another server was quicker");
+    }
+
+    #[test]
+    fn with_a_passed_socket_the_lock_alone_counts() {
+        let scratch = Scratch::new();
+        Directory::open(&place(&scratch), Asker::Server(uid())).unwrap();
+        let passed = UnixListener::bind(place(&scratch).socket()).unwrap();
         let (mut socket, _listener) = ControlSocket::open(place(&scratch), uid(), Some(passed)).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::AsItWas)));
+        fs::remove_file(place(&scratch).lock()).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::Gone)), "though the passed socket answers");
+        assert!(matches!(socket.take_again(), Ok(Kept::AsItWas)));
+        assert!(is_taken(&place(&scratch)));
+        fs::remove_file(place(&scratch).socket()).unwrap();
         assert!(matches!(socket.keep(), Ok(Kept::AsItWas)), "a passed socket is not looked for");
         fs::remove_file(place(&scratch).lock()).unwrap();
-        assert!(matches!(socket.keep(), Ok(Kept::Lost)), "but the lock is");
+        let _another = lock(&place(&scratch).lock()).unwrap();
+        assert!(matches!(socket.keep(), Ok(Kept::Taken)));
     }
 
     #[test]
