@@ -40,8 +40,7 @@
 //! | `Polling` | `slow_down`, 429 | the same, the interval 5 s longer |
 //! | `Polling` | tokens | `Closed`: token installed |
 //! | `Polling` | any other failure, or the code's end between two polls | `Closed`: report, the waiters fail |
-//! | `Asking`, `Held`, `Polling` between two polls | tokens were restored | `Closed` |
-//! | `Polling`, during a poll | tokens were restored | `Closed` with the answer, whatever it is |
+//! | any | tokens were restored, and no code is being exchanged | `Closed`; newer tokens of a poll under way still count |
 //! | any | token obtained in a browser, or refused there, revoked, account changed | `Closed` |
 //!
 //! [`Renewal`], a token request that needs no user (RFC 6749 s6, s4.4):
@@ -225,8 +224,6 @@ pub(super) struct Polling {
     pub(super) attempt: Attempt,
     /// Polls in a row that got no answer.
     pub(super) unanswered: u32,
-    /// Tokens were restored meanwhile: the poll under way is the last.
-    pub(super) is_last: bool,
 }
 
 /// What the user is asked to open.
@@ -401,15 +398,6 @@ impl Account {
             (Browser::Requested(request), _, _) => Some(Invitation::Browser(request)),
             (Browser::Closed, Device::Polling(polling), _) => Some(Invitation::Device(polling)),
             (Browser::Closed, Device::Closed | Device::Asking(_) | Device::Held(_), _) => None,
-        }
-    }
-
-    /// Whether a request is under way that may bring what the user has granted.
-    pub(super) fn is_being_granted(&self) -> bool {
-        match (&self.browser, &self.device) {
-            (Browser::Exchanging(_), _) => true,
-            (_, Device::Polling(polling)) => matches!(polling.attempt, Attempt::InFlight(_)),
-            (_, Device::Closed | Device::Asking(_) | Device::Held(_)) => false,
         }
     }
 

@@ -56,9 +56,9 @@ impl Engine {
             None => (Wants::Invitation, FOR_USER_CODE),
         };
         self.park(index, Waiter { conn, wants, asked_at: now.time, until: now.time + wait, urls });
-        match (self.accounts[index].invitation(), self.accounts[index].device()) {
+        match (self.accounts[index].browser(), self.accounts[index].device()) {
             (_, Device::Asking(Attempt::InFlight(_))) => {}
-            (None, Device::Asking(_)) => {
+            (Browser::Closed, Device::Asking(_)) => {
                 let message = self.no_user_code_message(index, now);
                 self.fail_waiters(index, Reason::Temporary, &message, |wants| wants == Wants::Invitation);
             }
@@ -89,11 +89,12 @@ impl Engine {
                 continue;
             }
             moved.push(index);
+            let before = self.told(index);
             self.enter_browser(index, Browser::Closed);
             self.open_browser(index, now);
             if matches!(self.accounts[index].browser(), Browser::Closed) {
                 // No listener is left: allowed where the user can be given a code instead.
-                self.start_reminding(index, now);
+                self.retell(index, before, now);
                 if self.is_awaited(index) {
                     self.ask_device(index, now);
                 }
@@ -232,8 +233,9 @@ impl Engine {
             code_verifier: request.code_verifier,
             redirect_uri: request.redirect_uri,
         };
+        let before = self.told(index);
         self.enter_browser(index, Browser::Requested(requested));
-        self.start_reminding(index, now);
+        self.retell(index, before, now);
         self.invite_waiters(index);
     }
 
@@ -258,7 +260,11 @@ impl Engine {
     /// A question whose turn came may not be sent yet.
     pub(super) fn postpone_question(&mut self, index: usize, until: Time, now: Now) {
         self.enter_device(index, Device::Asking(Attempt::Due(until)));
-        self.tell_no_user_code(index, now);
+        if let Browser::Closed = self.accounts[index].browser() {
+            return self.tell_no_user_code(index, now);
+        }
+        self.satisfy_waiters(index, Wants::Invitation, &[]);
+        self.settle_shows(index, now);
     }
 
     pub(super) fn on_device_answer(&mut self, index: usize, ending: Ending, now: Now) {
@@ -279,13 +285,11 @@ impl Engine {
                     interval: answer.interval.max(MIN_INTERVAL),
                     attempt: Attempt::Due(now.time + answer.interval.max(MIN_INTERVAL)),
                     unanswered: 0,
-                    is_last: false,
                 };
                 self.accounts[index].failed_questions = 0;
+                let before = self.told(index);
                 self.enter_device(index, Device::Polling(polling));
-                if let Some(Invitation::Device(_)) = self.accounts[index].invitation() {
-                    self.start_reminding(index, now);
-                }
+                self.retell(index, before, now);
                 self.invite_waiters(index);
                 self.satisfy_waiters(index, Wants::Invitation, &[]);
                 self.settle_shows(index, now);
@@ -371,7 +375,7 @@ impl Engine {
 
     pub(super) fn on_poll_answer(&mut self, index: usize, ending: Ending, now: Now) {
         let Device::Polling(polling) = self.accounts[index].device() else { return };
-        let (interval, polling_is_last) = (polling.interval, polling.is_last);
+        let interval = polling.interval;
         let unanswered = if ending.outcome.is_err() { polling.unanswered.saturating_add(1) } else { 0 };
         let mask = self.mask(index, ending.sent.client_secret.as_ref());
         let asked = Asked { account: &self.accounts[index].settings, redirect_uri: None, mask: &mask };
@@ -381,7 +385,6 @@ impl Engine {
         };
         let failure = match result {
             Ok(tokens) => return self.install_authorized(index, tokens, ending.sent.at, now),
-            Err(_) if polling_is_last => return self.leave_to_restored(index, now),
             Err(PollFailure::Pending) => {
                 let next = Attempt::Due(now.time + interval);
                 return self.set_poll(index, |polling| (polling.attempt, polling.unanswered) = (next, 0));
@@ -419,11 +422,9 @@ impl Engine {
         }
         self.keep_offered(index, &mut failure, now);
         self.forget_refused_secret(index, &failure);
-        let told_the_code = matches!(self.accounts[index].invitation(), Some(Invitation::Device(_)));
+        let before = self.told(index);
         self.enter_device(index, Device::Closed);
-        if told_the_code {
-            self.start_reminding(index, now);
-        }
+        self.retell(index, before, now);
         let line = format!("{}: {}", self.accounts[index].name(), failure.message);
         self.log(Level::Warn, line);
         self.accounts[index].record_error(failure.message, false, now);
@@ -442,12 +443,6 @@ impl Engine {
         }
     }
 
-    /// Tokens were restored while an answer is on its way that may bring what the user has granted.
-    pub(super) fn await_last_answer(&mut self, index: usize) {
-        self.stop_reminding(index);
-        self.set_poll(index, |polling| polling.is_last = true);
-    }
-
     /// Keeps a refresh token that a refused answer brought, and renews with it.
     pub(super) fn keep_offered(&mut self, index: usize, failure: &mut Failure, now: Now) {
         let offered = failure.refresh_token.take().filter(|_| self.accounts[index].keeps_refresh_tokens());
@@ -461,6 +456,21 @@ impl Engine {
         if let Device::Polling(mut polling) = self.enter_device(index, Device::Closed) {
             change(&mut polling);
             self.enter_device(index, Device::Polling(polling));
+        }
+    }
+
+    /// What the user is told to open or to enter.
+    fn told(&self, index: usize) -> Option<String> {
+        self.accounts[index].invitation().map(|invitation| match invitation {
+            Invitation::Browser(request) => request.url.clone(),
+            Invitation::Device(polling) => polling.user_code.clone(),
+        })
+    }
+
+    /// Reminds anew where something else is to be told than `before`.
+    fn retell(&mut self, index: usize, before: Option<String>, now: Now) {
+        if self.told(index) != before {
+            self.start_reminding(index, now);
         }
     }
 

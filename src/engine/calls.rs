@@ -10,6 +10,7 @@ use super::{
     account::{Account, AccountId, Browser, ClientSecret, Device},
     clause::Clause,
     event::{ConnId, Effect, Level, Ticket},
+    renewals::retry_after_of,
     revocations::{Client, Revocation},
     time::{Now, Time},
 };
@@ -276,18 +277,25 @@ impl Engine {
         let Some(index) = purpose.account().and_then(|id| self.index_of(id)) else { return };
         let client = Client::of(&self.accounts[index]);
         let account = &self.accounts[index];
+        let is_newest = account.token.as_ref().is_none_or(|token| token.obtained_at <= ending.sent.at);
         let wanted = match purpose {
             Purpose::Renewal(_, generation) => account.generation == *generation,
-            Purpose::Exchange(_) => account.token.is_none(),
-            Purpose::DevicePoll(_) => account.token.is_none() || matches!(account.device(), Device::Polling(_)),
+            Purpose::Exchange(_) => is_newest,
+            Purpose::DevicePoll(_) => is_newest || matches!(account.device(), Device::Polling(_)),
             Purpose::DeviceAuthorization(_) | Purpose::Revocation(_) => false,
         };
         let tokens = match read_late(&client.settings, purpose, &ending.outcome, now) {
             Some(Ok(tokens)) => tokens,
-            Some(Err(mut failure)) if wanted && account.token.is_none() => {
-                return self.keep_offered(index, &mut failure, now);
+            Some(Err(mut failure)) => {
+                self.note_pause(index, retry_after_of(failure.kind), now);
+                self.forget_refused_secret(index, &failure);
+                let is_renewal = matches!(purpose, Purpose::Renewal(..));
+                if wanted && !is_renewal {
+                    return self.keep_offered(index, &mut failure, now);
+                }
+                return self.keep_rotated(index, &ending, now);
             }
-            Some(Err(_)) | None => return self.keep_rotated(index, &ending, now),
+            None => return self.keep_rotated(index, &ending, now),
         };
         let life = tokens.expires_in.unwrap_or(account.settings.assume_expires_in);
         if tokens.refresh_token.is_none() && ending.sent.at + life <= now.time {

@@ -25,7 +25,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Engine,
-    account::{Account, Issued, Renewal},
+    account::{Account, Browser, Issued, Renewal},
     clause::{Clause, failure_of},
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
     hooks::RunOwner,
@@ -353,6 +353,7 @@ impl Engine {
         let keeps_refresh_tokens = account.keeps_refresh_tokens();
         account.generation += 1;
         account.failures = 0;
+        account.failed_questions = 0;
         account.last_error = None;
         account.token = Some(Issued {
             access_token: saved.access_token.unwrap_or_default(),
@@ -373,9 +374,8 @@ impl Engine {
             Renewal::Due(_) | Renewal::Held(_) | Renewal::Unable => Renewal::Unable,
         };
         self.enter_renewal(index, next);
-        if self.accounts[index].is_being_granted() {
-            self.await_last_answer(index);
-        } else {
+        // The exchange of a code brings what is newer, or ends the authorization itself.
+        if !matches!(self.accounts[index].browser(), Browser::Exchanging(_)) {
             self.leave_to_restored(index, now);
         }
     }

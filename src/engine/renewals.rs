@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    account::{Account, Attempt, Browser, Device, Issued, Renewal},
+    account::{Account, Browser, Device, Issued, Renewal},
     calls::{Ending, Purpose},
     clause::{Clause, failure_of},
     event::{ChildEnd, ConnId, Hook, Level, Run, Ticket},
@@ -59,6 +59,7 @@ impl Engine {
         let Some(index) = self.account_named(&account) else {
             return self.fail(conn, Reason::Error, Message::UnknownAccount { account });
         };
+        self.on_device_timeout(index, now);
         let needs_store = self.accounts[index].token.is_none() && !self.accounts[index].is_renewable();
         if let Some(message) = self.unread_store_message(index).filter(|_| needs_store) {
             self.retry_restore(now);
@@ -102,20 +103,13 @@ impl Engine {
                 let account = self.accounts[index].name().to_owned();
                 self.fail(conn, Reason::Temporary, Message::BeingExchanged { account });
             }
-            None => match (self.accounts[index].invitation(), self.accounts[index].device()) {
-                (_, Device::Asking(Attempt::InFlight(_))) => {
-                    let account = self.accounts[index].name().to_owned();
-                    self.fail(conn, Reason::Temporary, Message::AskingForUserCode { account });
-                }
-                (None, Device::Asking(Attempt::Due(_))) => {
-                    let message = self.no_user_code_message(index, now);
-                    self.fail(conn, Reason::Temporary, message);
-                }
-                (_, Device::Asking(Attempt::Due(_)) | Device::Closed | Device::Held(_) | Device::Polling(_)) => {
-                    let message = self.authorize_message(index, urls);
-                    self.fail(conn, Reason::Authorize, message);
-                }
-            },
+            None => {
+                let (reason, message) = match self.question_message(index, now) {
+                    Some(message) => (Reason::Temporary, message),
+                    None => (Reason::Authorize, self.authorize_message(index, urls)),
+                };
+                self.fail(conn, reason, message);
+            }
         }
     }
 
@@ -276,6 +270,7 @@ impl Engine {
         let narrower = narrower_scope(&account.settings.scopes, tokens.scope.as_deref());
         account.generation += 1;
         account.failures = 0;
+        account.failed_questions = 0;
         account.last_error = None;
         account.token = Some(Issued {
             access_token: tokens.access_token,

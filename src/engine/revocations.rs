@@ -108,8 +108,10 @@ impl Engine {
             revocation.tokens.clear();
         }
         if let Err(failure) = result {
-            if let Some(index) = self.index_of(revocation.client.account) {
+            let refused = failure.error.as_deref() == Some("invalid_client");
+            if let Some(index) = self.index_of(revocation.client.account).filter(|_| refused) {
                 self.forget_refused_secret(index, &failure);
+                revocation.client.client_secret = self.accounts[index].client_secret.known().cloned();
             }
             let account = revocation.client.settings.name.clone();
             let message = Message::NotRevoked { account, reason: failure.message }.to_string();

@@ -87,6 +87,8 @@ impl Engine {
         if let Some(host) = show.git_host.filter(|host| !self.accounts[index].settings.honours_git_host(host)) {
             return self.fail(conn, Reason::Error, Message::ForeignGitHost { account: show.account, host });
         }
+        // After a suspend a request may be here before its own deadline was noticed.
+        self.on_device_timeout(index, now);
         let min_life = show.min_life.map(Duration::from_secs);
         let mut waiter = Waiter {
             conn,
@@ -184,16 +186,11 @@ impl Engine {
         for waiter in due {
             match waiter.wants {
                 Wants::Token { .. } => self.answer_show(index, &waiter, now),
-                Wants::Authorization => match (self.accounts[index].invitation(), self.accounts[index].device()) {
-                    (None, Device::Asking(Attempt::Due(_))) => {
-                        let message = self.no_user_code_message(index, now);
-                        self.fail(waiter.conn, Reason::Temporary, message);
-                    }
-                    (_, Device::Asking(_) | Device::Closed | Device::Held(_) | Device::Polling(_)) => {
-                        let message = self.authorize_message(index, waiter.urls);
-                        self.fail(waiter.conn, Reason::Authorize, message);
-                    }
-                },
+                Wants::Authorization => {
+                    let asking = self.question_message(index, now);
+                    let message = asking.unwrap_or_else(|| self.authorize_message(index, waiter.urls));
+                    self.fail(waiter.conn, Reason::Authorize, message);
+                }
                 Wants::Invitation if !matches!(self.accounts[index].browser(), Browser::Closed) => {
                     self.respond(waiter.conn, Response::Done { messages: Vec::new() });
                 }
@@ -289,6 +286,18 @@ impl Engine {
                 let reason = self.load_error.clone().unwrap_or_default();
                 Some(Message::Sealed { account, reason })
             }
+        }
+    }
+
+    /// The message where all that the user could be told is how far asking for a user code is.
+    pub(super) fn question_message(&self, index: usize, now: Now) -> Option<Message> {
+        let account = &self.accounts[index];
+        match (account.browser(), account.device()) {
+            (Browser::Closed, Device::Asking(Attempt::InFlight(_))) => {
+                Some(Message::AskingForUserCode { account: account.name().to_owned() })
+            }
+            (Browser::Closed, Device::Asking(Attempt::Due(_))) => Some(self.no_user_code_message(index, now)),
+            (Browser::Closed | Browser::Requested(_) | Browser::Exchanging(_), _) => None,
         }
     }
 
@@ -394,19 +403,23 @@ impl Engine {
                 Verdict::Temporary { message: self.temporary_message(index, now), under_way: false }
             }
             (Renewal::Held(_), _, _) => Verdict::Refused(self.held_message(index)),
-            (Renewal::Unable, Browser::Requested(_), _) | (Renewal::Unable, _, Device::Polling(_)) => Verdict::Asked,
             (Renewal::Unable, Browser::Exchanging(exchanging), _) => {
                 let under_way = matches!(exchanging.attempt, Attempt::InFlight(_));
                 Verdict::Temporary { message: Message::BeingExchanged { account: name() }, under_way }
             }
-            (Renewal::Unable, Browser::Closed, Device::Asking(attempt)) => match attempt {
-                Attempt::InFlight(_) => {
-                    Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
-                }
-                Attempt::Due(_) => {
-                    Verdict::Temporary { message: self.no_user_code_message(index, now), under_way: false }
-                }
-            },
+            (Renewal::Unable, Browser::Requested(_), _) | (Renewal::Unable, _, Device::Polling(_)) => Verdict::Asked,
+            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::InFlight(_))) => {
+                Verdict::Temporary { message: Message::AskingForUserCode { account: name() }, under_way: true }
+            }
+            // What the device endpoint says is nothing to whom a browser can ask.
+            (Renewal::Unable, Browser::Closed, Device::Asking(_) | Device::Held(_))
+                if account.settings.grant != Grant::DeviceCode =>
+            {
+                Verdict::Unasked
+            }
+            (Renewal::Unable, Browser::Closed, Device::Asking(Attempt::Due(_))) => {
+                Verdict::Temporary { message: self.no_user_code_message(index, now), under_way: false }
+            }
             (Renewal::Unable, Browser::Closed, Device::Held(_)) => {
                 let reason = account.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
                 Verdict::Refused(Message::AuthorizationFailed { account: name(), reason })

@@ -394,15 +394,22 @@ fn a_late_answer_brings_nothing_back_and_costs_nothing() {
     let show = sim.show("work");
     assert_eq!(sim.reason(show), Reason::Authorize);
 
-    let mut sim = Sim::authorized();
-    sim.auth("work", None);
-    sim.allow("work");
-    let late = sim.call();
-    sim.sleep(secs(32));
-    sim.answer(late, 200, &tokens(2, 3600));
-    assert!(sim.calls.is_empty(), "some providers end every grant of a client with one");
-    let show = sim.show("work");
-    assert_eq!(sim.token(show), "access-1");
+    for (name, refreshes, want) in [("newer than what is there", false, "access-2"), ("older", true, "access-3")] {
+        let mut sim = Sim::authorized();
+        sim.auth("work", None);
+        sim.allow("work");
+        let late = sim.call();
+        sim.sleep(secs(32));
+        if refreshes {
+            sim.refresh("work", None);
+            let refresh = *sim.calls.keys().next_back().unwrap();
+            sim.answer(refresh, 200, &tokens(3, 3600));
+        }
+        sim.answer(late, 200, &tokens(2, 3600));
+        assert!(sim.calls.is_empty(), "{name}: some providers end every grant of a client with one");
+        let show = sim.show("work");
+        assert_eq!(sim.token(show), want, "{name}");
+    }
 }
 
 impl Sim {

@@ -3,7 +3,7 @@
 use super::sim::{Sim, account, bound, config, device_account, reply, secs, tokens};
 use crate::{
     config::{Account, ClientSecret, Config, Grant},
-    engine::{Bound, Hook},
+    engine::{Bound, Hook, Ticket},
     oauth::{Reply, Stage},
     proto::{AccountState, Notice, Reason},
 };
@@ -567,7 +567,7 @@ fn who_waits_in_vain_for_a_user_code_is_told_why() {
     sim.answer_unavailable(None);
     sim.sleep(secs(30));
     let (reason, message) = sim.failure(conn);
-    assert!(reason == Reason::Temporary && message.contains("HTTP status 503"), "{message}");
+    assert!(reason == Reason::Authorize && message.contains("HTTP status 503"), "{message}");
 }
 
 #[test]
@@ -613,8 +613,6 @@ fn a_secret_that_was_refused_anywhere_is_read_anew() {
                 sim.answer_call(200, &tokens(1, 3600));
                 sim.revoke("work");
                 refuse(&mut sim);
-                refuse(&mut sim);
-                sim.auth("work", None);
             }
         }
         if name != "revocation" {
@@ -685,38 +683,219 @@ fn a_refused_question_does_not_outlast_the_grant_beside_it() {
     assert_eq!(sim.purposes(), ["device"]);
 }
 
+/// A dump of the tokens number 1 of an account that can be given a user code.
+fn dump_of(account: Account) -> String {
+    let mut sim = Sim::new(vec![account]);
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    sim.answer_call(200, &tokens(1, 3600));
+    sim.dump()
+}
+
+/// The request that was made last.
+fn last_call(sim: &Sim) -> Ticket {
+    *sim.calls.keys().next_back().unwrap()
+}
+
 #[test]
-fn a_poll_during_which_tokens_are_restored_is_the_last() {
-    let dump = {
-        let mut sim = Sim::new(vec![both(Grant::DeviceCode)]);
-        sim.auth("work", None);
-        sim.answer_call(200, CODES);
-        sim.sleep(secs(5));
-        sim.answer_call(200, &tokens(1, 3600));
-        sim.dump()
-    };
-    for (name, status, body) in [
-        ("pending", 400, PENDING.to_owned()),
-        ("slow_down", 400, r#"{"error":"slow_down"}"#.to_owned()),
-        ("denied", 400, r#"{"error":"access_denied"}"#.to_owned()),
-        ("tokens", 200, tokens(2, 3600)),
+fn what_a_poll_brings_that_was_under_way_when_tokens_were_restored_counts() {
+    let dump = dump_of(device_account("work"));
+    for (name, status, body, want) in [
+        ("pending", 400, PENDING.to_owned(), "access-1"),
+        ("denied", 400, r#"{"error":"access_denied"}"#.to_owned(), "access-1"),
+        ("tokens", 200, tokens(2, 3600), "access-2"),
     ] {
-        let mut config = config(vec![both(Grant::DeviceCode)]);
-        config.auth_notify_cmd = Some("notify".to_owned());
-        let mut sim = Sim::start(config);
+        let with = |command: &str| Config {
+            auth_notify_cmd: Some(command.to_owned()),
+            ..config(vec![device_account("work")])
+        };
+        let mut sim = Sim::start(with("notify"));
         let conn = sim.auth("work", Some(3600));
         sim.answer_call(200, CODES);
         sim.sleep(secs(5));
         sim.restore(&dump);
-        let notified = sim.started.len();
-        assert!(sim.is_waiting(conn), "{name}: it may still bring tokens");
-        sim.answer_call(status, &body);
         assert!(sim.done(conn).is_empty(), "{name}");
         assert_eq!(sim.status("work").authorization_url, None, "{name}");
+        let notified = sim.started.len();
+        sim.reload(with("another"), bound(1234));
+        sim.answer_call(status, &body);
         sim.sleep(secs(3000));
         assert_eq!((sim.calls.len(), sim.started.len()), (0, notified), "{name}");
         let show = sim.show("work");
-        assert_eq!(sim.token(show), if status == 200 { "access-2" } else { "access-1" }, "{name}");
+        assert_eq!(sim.token(show), want, "{name}");
+    }
+}
+
+#[test]
+fn a_late_refusal_of_a_poll_is_heeded() {
+    let secretive = || Account { client_secret: ClientSecret::Command("s".to_owned()), ..device_account("work") };
+    let restored = |account: fn() -> Account| {
+        let mut sim = Sim::new(vec![account()]);
+        sim.auth("work", None);
+        if !sim.runs.is_empty() {
+            sim.exit_hook(Hook::ClientSecret, 0, "old");
+        }
+        sim.answer_call(200, CODES);
+        sim.sleep(secs(5));
+        sim.restore(&dump_of(device_account("work")));
+        sim
+    };
+    let mut sim = restored(|| device_account("work"));
+    sim.answer_unavailable(Some("600"));
+    let refresh = sim.refresh("work", None);
+    assert_eq!((sim.reason(refresh), sim.calls.len()), (Reason::Temporary, 0), "Retry-After");
+
+    let mut sim = restored(|| device_account("work"));
+    sim.answer_call(200, r#"{"access_token":"a","token_type":"mac","refresh_token":"r"}"#);
+    let renewal = sim.call();
+    assert_eq!(sim.field(renewal, "refresh_token").as_deref(), Some("r"), "a refresh token that came along");
+
+    let mut sim = restored(secretive);
+    sim.answer_call(401, r#"{"error":"invalid_client"}"#);
+    sim.refresh("work", None);
+    assert!(sim.calls.is_empty() && sim.starts(Hook::ClientSecret) == 2, "a refused secret");
+}
+
+#[test]
+fn what_is_granted_while_tokens_are_restored_replaces_them() {
+    for grant in [Grant::DeviceCode, Grant::AuthorizationCode] {
+        let dump = dump_of(both(grant));
+        for polls in [true, false] {
+            let mut sim = Sim::new(vec![both(grant)]);
+            sim.auth("work", Some(3600));
+            let state = sim.state("work");
+            sim.answer_call(200, CODES);
+            sim.sleep(secs(if polls { 5 } else { 0 }));
+            sim.browse(&format!("/?code=c&state={state}"));
+            let exchange = last_call(&sim);
+            sim.restore(&dump);
+            sim.sleep(secs(if polls { 0 } else { 5 }));
+            let poll = *sim.calls.keys().find(|ticket| **ticket != exchange).unwrap();
+            sim.answer(poll, 400, PENDING);
+            sim.answer(exchange, 200, &tokens(2, 3600));
+            let show = sim.show("work");
+            assert_eq!(sim.token(show), "access-2", "{grant:?}, polls: {polls}");
+        }
+    }
+}
+
+#[test]
+fn who_asks_anew_after_a_restore_gets_a_code_of_its_own() {
+    let dump = dump_of(device_account("work"));
+    let mut sim = Sim::new(vec![device_account("work")]);
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.sleep(secs(5));
+    let poll = sim.call();
+    sim.restore(&dump);
+    let conn = sim.auth("work", Some(3600));
+    sim.answer(poll, 400, PENDING);
+    sim.answer_call(200, CODES);
+    assert!(sim.is_waiting(conn));
+}
+
+#[test]
+fn a_browser_beside_a_question_that_waits_is_enough() {
+    let secretive = |grant| Account { client_secret: ClientSecret::Command("s".to_owned()), ..both(grant) };
+    let mut sim = Sim::new(vec![device_account("home"), secretive(Grant::DeviceCode)]);
+    let show = sim.show("work");
+    let auth = sim.auth("work", None);
+    sim.auth("home", None);
+    sim.answer_unavailable(Some("600"));
+    sim.exit_hook(Hook::ClientSecret, 0, "secret");
+    assert!(sim.done(auth).is_empty());
+    assert_eq!(sim.reason(show), Reason::Authorize);
+
+    // Nor does a code that is being exchanged wait for a pause.
+    let mut sim = Sim::new(vec![device_account("home"), both(Grant::AuthorizationCode)]);
+    sim.auth("work", None);
+    sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+    sim.auth("home", None);
+    sim.answer_unavailable(Some("600"));
+    sim.allow("work");
+    let auth = sim.auth("work", None);
+    assert!(sim.done(auth).is_empty());
+}
+
+#[test]
+fn a_code_that_is_exchanged_comes_before_one_that_is_polled() {
+    let mut sim = Sim::new(vec![both(Grant::AuthorizationCode)]);
+    sim.auth("work", None);
+    sim.answer_call(200, CODES);
+    sim.allow("work");
+    let show = sim.show("work");
+    assert!(sim.is_waiting(show) || sim.reason(show) == Reason::Temporary);
+}
+
+#[test]
+fn the_same_code_is_notified_once() {
+    let with = || Config { auth_notify_cmd: Some("notify".to_owned()), ..config(vec![both(Grant::DeviceCode)]) };
+    let mut sim = Sim::start(with());
+    sim.show("work");
+    sim.answer_call(200, CODES);
+    sim.auth("work", None);
+    sim.reload(with(), bound(4321));
+    assert_eq!(sim.started.len(), 1);
+}
+
+#[test]
+fn a_pause_that_ended_in_suspend_is_over() {
+    for (name, status, body) in [("backoff", 503, ""), ("refusal", 400, r#"{"error":"unauthorized_client"}"#)] {
+        for ask in [|sim: &mut Sim| sim.show("work"), |sim: &mut Sim| sim.refresh("work", Some(60))] {
+            let mut sim = Sim::new(vec![device_account("work")]);
+            sim.show("work");
+            sim.answer_call(status, body);
+            sim.suspend(secs(7200));
+            let conn = ask(&mut sim);
+            assert_eq!((sim.is_waiting(conn), sim.called), (true, 2), "{name}");
+        }
+    }
+}
+
+#[test]
+fn tokens_of_a_browser_end_the_backoff_of_questions() {
+    let mut sim = Sim::new(vec![both(Grant::DeviceCode)]);
+    for _ in 0..6 {
+        sim.show("work");
+        sim.answer_unavailable(None);
+        sim.sleep(secs(2000));
+    }
+    sim.auth("work", None);
+    let question = sim.call();
+    let state = sim.state("work");
+    sim.answer(question, 503, "");
+    sim.browse(&format!("/?code=c&state={state}"));
+    sim.answer_call(200, r#"{"access_token":"a","expires_in":3600}"#);
+    sim.sleep(secs(86_400));
+    sim.show("work");
+    sim.answer_unavailable(None);
+    sim.sleep(secs(60));
+    sim.show("work");
+    assert_eq!(sim.purposes(), ["device"]);
+}
+
+#[test]
+fn who_waits_for_a_silent_device_endpoint_is_told_so() {
+    let mut sim = Sim::new(vec![device_account("work")]);
+    let conn = sim.auth("work", Some(20));
+    sim.sleep(secs(20));
+    let (reason, message) = sim.failure(conn);
+    assert!(reason == Reason::Authorize && message.contains("is being asked for a user code"), "{message}");
+}
+
+#[test]
+fn what_a_device_endpoint_says_keeps_no_browser_closed() {
+    let with = || config(vec![both(Grant::AuthorizationCode)]);
+    for (status, body) in [(503, ""), (400, r#"{"error":"unauthorized_client"}"#)] {
+        let mut sim = Sim::start(with());
+        sim.auth("work", Some(60));
+        sim.answer_call(400, r#"{"error":"unauthorized_client"}"#);
+        sim.reload(with(), Bound::default());
+        sim.answer_call(status, body);
+        sim.engine.bound = bound(1234);
+        let show = sim.show("work");
+        assert_eq!(sim.reason(show), Reason::Authorize);
     }
 }
 

@@ -205,7 +205,7 @@ fn device_table() {
             ("5 s pass", &|sim| sim.sleep(secs(5)), "- - - polling - -"),
             ("the pause passes", &|sim| sim.sleep(secs(44)), "- asking-later asking - - -"),
             ("the code's end passes", &|sim| sim.suspend_and_wake(secs(601)), "- asking-later asking closed closed -"),
-            ("tokens were restored", &|sim| _ = sim.restore(&dump), "- closed closed closed - closed"),
+            ("tokens were restored", &|sim| _ = sim.restore(&dump), "- closed closed closed closed closed"),
             ("read anew", &|sim| _ = sim.reload(config(vec![device_account("work")]), bound(1234)), "- - - - - closed"),
             ("revoke", &|sim| _ = sim.revoke("work"), "- closed closed closed closed closed"),
             (
