@@ -173,9 +173,6 @@ impl<'a> Parser<'a> {
     fn skip_non_statement(&mut self, scope: Scope) {
         let first = self.at;
         self.fail_expected(&expected_names(scope));
-        if self.at == first {
-            self.next();
-        }
         self.resynchronise(first);
     }
 

@@ -393,6 +393,8 @@ fn a_source_line_shows_only_what_is_no_secret() {
         ("a secret command", with("client_secret_cmd = \"a\\b\";"), "client_secret_cmd = \"***\";"),
         ("another command", with("user = \"a\\b\";"), "user = \"a\\b\";"),
         ("a password in a URI", with("issuer = \"https://me:secret@a/\";"), "issuer = \"***\";"),
+        ("a backslash in a URI", with("issuer = \"https://a\\b/\";"), "issuer = \"https://a\\b/\";"),
+        ("a backslash in an address", with("user = \"me@a\\b\";"), "user = \"me@a\\b\";"),
         ("one with a backslash", with("issuer = \"https://me:sec\\ret@a/\";"), "issuer = \"***\";"),
         ("a comment", with("user = 5; // client_secret = \"a\""), "user = ***; // ***"),
         ("the begin of a string", with("scope = \"a\nb\";"), "scope = \"***"),
@@ -422,4 +424,30 @@ fn diagnostics_are_rendered_for_people_and_editors() {
     let empty = parse("").unwrap_err();
     assert_eq!(empty.render("a.conf"), "a.conf:1:1: at least one account must be specified");
     assert_eq!(empty.render("a\nb.conf"), "a\u{fffd}b.conf:1:1: at least one account must be specified");
+}
+
+#[test]
+fn after_a_mistake_the_rest_is_looked_through() {
+    for (text, want) in [
+        ("account foo { scope = 5; }", "1:9 1:15 1:23"),
+        ("account { scope = 5; }", "1:9 1:11 1:19"),
+        ("account 5s \"a\" { scope = 5; }", "1:9 1:18 1:26"),
+        ("account\nscope = 5;", "1:1 2:1 2:1 2:9"),
+        ("account foo", "1:9"),
+        ("account", "1:8"),
+        ("ca_file = \"a\"\nhttp_listen = 5;", "1:14 2:15"),
+        ("ca_file = \"a\"\n\"b\";\nhttp_listen = 5;", "2:1 3:15"),
+        ("ca_file = = \"a\"\nhttp_listen = 5;", "1:11 2:15"),
+        ("ca_file = \"a\" b;\nfoo = 5;", "1:15 2:1"),
+        ("ca_file = b; http_listen = 5;", "1:11 1:28"),
+        // A string may end where its writer did not mean it to: what follows on the line may still be of it.
+        ("ca_file = \"a\" http_listen = 5;", "1:15"),
+        ("ca_file = \"a\" b; http_listen = 5;", "1:15"),
+        ("= ca_file = 5;\nhttp_listen = 5;", "1:1 2:15"),
+        ("; ca_file = 5;", "1:1 1:13"),
+        ("{ ca_file = 5; }", "1:1 1:16"),
+    ] {
+        let places = faults(text).into_iter().map(|fault| fault.split(": ").next().unwrap_or_default().to_owned());
+        assert_eq!(places.collect::<Vec<_>>().join(" "), want, "{text}");
+    }
 }
