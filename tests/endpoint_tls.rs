@@ -102,7 +102,7 @@ fn each_bad_certificate_has_its_own_advice() {
     let authority = Authority::new("an office");
     for (name, host, valid, parts) in [
         ("expired", "localhost", Valid::Formerly, ["expired", "clock"]),
-        ("another's", "login.example.org", Valid::Now, ["refused", "token_uri"]),
+        ("another's", "login.example.org", Valid::Now, ["refused", "pizauth.conf"]),
     ] {
         let provider = Provider::start(Settings::default());
         let front = Front::start(&authority.leaf(host, valid), &provider.issuer());
