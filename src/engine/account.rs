@@ -286,7 +286,7 @@ pub(super) struct Reminder {
     pub(super) last: Option<Time>,
     /// When the next reminder is due; `None` where no command is configured.
     pub(super) next: Option<Time>,
-    /// The notification that is still on the screen.
+    /// The last notification, which may have ended by itself.
     pub(super) showing: Option<Ticket>,
 }
 

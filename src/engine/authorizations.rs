@@ -7,7 +7,7 @@ use super::{
     account::{Attempt, Browser, Device, Exchanging, Invitation, Polling, Reminder, Renewal, Requested},
     calls::{Ending, Purpose},
     clause::Clause,
-    event::{ConnId, Effect, Hook, Level, Outcome, Page, Run, Ticket},
+    event::{ConnId, Effect, Hook, Level, Outcome, Page, Run},
     hooks::{RunOwner, TokenEvent},
     message::Message,
     renewals::{HELD, first_pause, retry_after_of},
@@ -531,18 +531,11 @@ impl Engine {
             None => return self.stop_reminding(index),
         }
         let run = Run { hook: Hook::AuthNotify, command, env, stdin: None, capture: 0, limit: None };
-        let ticket = self.run(RunOwner::AuthNotify(account.id), run);
+        let ticket = self.run(RunOwner::AuthNotify, run);
         let next = now.time + self.reminder_interval();
         let reminder = Reminder { last: Some(now.time), next: Some(next), showing: Some(ticket) };
         if let Some(Reminder { showing: Some(old), .. }) = self.accounts[index].reminder.replace(reminder) {
             self.kill(old);
-        }
-    }
-
-    /// A notification ended by itself.
-    pub(super) fn on_notification_end(&mut self, index: usize, ticket: Ticket) {
-        if let Some(reminder) = &mut self.accounts[index].reminder {
-            reminder.showing.take_if(|showing| *showing == ticket);
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Running {
 /// Who is interested in a hook's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunOwner {
-    AuthNotify(AccountId),
+    AuthNotify,
     ErrorNotify,
     ClientSecret(AccountId),
     TokenEvent,
@@ -114,10 +114,7 @@ impl Engine {
             RunOwner::TransientErrorIf(id) => {
                 return self.index_of(id).into_iter().for_each(|index| self.on_verdict(index, ticket, &end, now));
             }
-            RunOwner::AuthNotify(id) => {
-                self.index_of(id).into_iter().for_each(|index| self.on_notification_end(index, ticket));
-                Hook::AuthNotify
-            }
+            RunOwner::AuthNotify => Hook::AuthNotify,
             RunOwner::TokenEvent => {
                 self.event_running = false;
                 Hook::TokenEvent

@@ -5,7 +5,7 @@ use crate::{
     config::Account,
     engine::{ChildEnd, Event, Hook, Page, account::ClientSecret},
     oauth::Stage,
-    proto::{Reason, Request},
+    proto::{AccountState, Reason, Request},
     secret::Secret,
 };
 
@@ -437,5 +437,33 @@ impl Sim {
         sim.answer_call(200, &tokens(1, 3600));
         assert!(matches!(sim.engine.accounts[0].client_secret, ClientSecret::Known(_)));
         sim
+    }
+}
+
+#[test]
+fn a_revocation_that_is_answered_late_has_been_told_and_is_over() {
+    let mut sim = Sim::authorized();
+    let conn = sim.revoke("work");
+    let late = sim.call();
+    sim.sleep(secs(33));
+    assert_eq!(sim.done(conn).len(), 1);
+    sim.answer(late, 200, "");
+    assert!(sim.calls.is_empty(), "whoever did not answer in time is not asked again");
+}
+
+#[test]
+fn a_late_token_counts_while_it_lives_or_can_be_refreshed() {
+    for (name, body, state) in [
+        ("alive", r#"{"access_token":"a","expires_in":3600}"#, AccountState::Active),
+        ("dead", r#"{"access_token":"a","expires_in":30}"#, AccountState::Empty),
+        ("dead, to be refreshed", &tokens(1, 30), AccountState::Expired),
+    ] {
+        let mut sim = Sim::new(vec![account("work")]);
+        sim.auth("work", None);
+        sim.allow("work");
+        let late = sim.call();
+        sim.sleep(secs(40));
+        sim.answer(late, 200, body);
+        assert_eq!(sim.status("work").state, state, "{name}");
     }
 }
