@@ -437,6 +437,10 @@ fn after_a_mistake_the_rest_is_looked_through() {
         ("account", "1:8"),
         ("ca_file = \"a\"\nhttp_listen = 5;", "1:14 2:15"),
         ("ca_file = \"a\"\n\"b\";\nhttp_listen = 5;", "2:1 3:15"),
+        ("ca_file = \"a\"\nfoo bar;\nhttp_listen = 5;", "2:1 3:15"),
+        ("ca_file = \"a\"\nfoo \"b\";\nhttp_listen = 5;", "2:1 3:15"),
+        ("ca_file = \"a\"\naccount foo;\nhttp_listen = 5;", "2:1 3:15"),
+        ("ca_file = \"a\"\naccount \"b\" { scope = 5; }", "1:14 2:9 2:9 2:9 2:15 2:23"),
         ("ca_file = = \"a\"\nhttp_listen = 5;", "1:11 2:15"),
         ("ca_file = \"a\" b;\nfoo = 5;", "1:15 2:1"),
         ("ca_file = b; http_listen = 5;", "1:11 1:28"),
@@ -449,5 +453,19 @@ fn after_a_mistake_the_rest_is_looked_through() {
     ] {
         let places = faults(text).into_iter().map(|fault| fault.split(": ").next().unwrap_or_default().to_owned());
         assert_eq!(places.collect::<Vec<_>>().join(" "), want, "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_word_is_repeated_only_as_the_name_of_an_option() {
+    for (text, is_repeated) in [
+        ("frobnicate = none;", true),
+        ("frobnicate = \"a\";", true),
+        ("frobnicate = 5s;", true),
+        ("frobnicate = bar;", false),
+        ("frobnicate = ;", false),
+        ("frobnicate bar;", false),
+    ] {
+        assert_eq!(faults(text)[0].contains("frobnicate"), is_repeated, "{text}");
     }
 }
