@@ -588,3 +588,18 @@ fn a_token_that_expired_before_it_was_restored_expired_when_it_did() {
     sim.restore(&dump);
     assert_eq!(sim.status("work").expires_at, Some(expired));
 }
+
+#[test]
+fn a_restored_token_without_refresh_token_is_not_refreshed() {
+    let dump = {
+        let mut sim = Sim::new(vec![account("home"), account("work")]);
+        sim.authorize("work", r#"{"access_token":"a","expires_in":3600}"#);
+        sim.dump()
+    };
+    let mut sim = Sim::start(stored(false, false));
+    sim.restore(&dump);
+    assert_eq!(sim.status("work").next_refresh_at, None);
+    sim.sleep(secs(3600));
+    let show = sim.show("work");
+    assert_eq!((sim.reason(show), sim.called), (Reason::Authorize, 0));
+}
