@@ -227,6 +227,14 @@ mod tests {
     }
 
     #[test]
+    fn the_tokens_of_many_accounts_are_read() {
+        let long =
+            |number| SavedToken { access_token: Some("a".repeat(64 * 1024).into()), ..saved(&format!("a{number}")) };
+        let tokens: Vec<SavedToken> = (0..24).map(long).collect();
+        assert_eq!(read(text(&tokens).as_bytes()), Ok(tokens));
+    }
+
+    #[test]
     fn what_is_no_sound_dump_is_refused_whole() {
         let good = text(&[saved("a")]);
         let whole = good.strip_suffix("pizauth-dump end\n").unwrap();
