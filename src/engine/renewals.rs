@@ -358,7 +358,7 @@ impl Engine {
     /// Asks the user's command, after enough failures in a row, whether they are still transient.
     fn ask_verdict(&mut self, index: usize) {
         let account = &self.accounts[index];
-        let enough = account.failures > 0 && account.failures % FAILURES_PER_VERDICT == 0;
+        let enough = account.failures % FAILURES_PER_VERDICT == 0;
         // Without a user there is no authorization that could have ended.
         let can_end = account.settings.grant != Grant::ClientCredentials;
         let Some(command) = self.config.transient_error_if_cmd.clone() else { return };

@@ -631,3 +631,44 @@ fn a_clock_that_is_corrected_leaves_tokens_their_life() {
         }
     }
 }
+
+#[test]
+fn a_verdict_that_is_awaited_is_not_asked_for_again() {
+    let mut config = config(vec![account("work")]);
+    config.transient_error_if_cmd = Some("judge".to_owned());
+    let mut sim = Sim::authorized_with(config);
+    sim.sleep(secs(3510));
+    for _ in 1..=12 {
+        sim.break_call(Stage::Connect);
+        sim.sleep(secs(2000));
+    }
+    assert_eq!(sim.running(Hook::TransientErrorIf).len(), 1);
+}
+
+#[test]
+fn a_token_that_comes_expired_is_not_refreshed_in_the_same_breath() {
+    let mut sim = Sim::authorized();
+    sim.sleep(secs(3510));
+    let late = sim.call();
+    sim.suspend(secs(7200));
+    sim.answer(late, 200, &tokens(2, 3600));
+    sim.sleep(secs(4));
+    assert!(sim.calls.is_empty());
+    sim.sleep(secs(1));
+    assert_eq!(sim.purposes(), ["refresh_token"]);
+}
+
+#[test]
+fn a_refresh_token_that_was_kept_is_newer_than_a_late_answer() {
+    let mut sim = Sim::authorized();
+    sim.sleep(secs(10));
+    sim.refresh("work", None);
+    let late = sim.call();
+    sim.sleep(secs(33));
+    sim.auth("work", None);
+    sim.allow("work");
+    let exchange = *sim.calls.keys().next_back().unwrap();
+    sim.answer(exchange, 200, r#"{"access_token":"a","token_type":"mac","refresh_token":"kept"}"#);
+    sim.answer(late, 200, &tokens(9, 3600));
+    assert_eq!(sim.engine.accounts[0].refresh_token().map(|token| token.expose().as_str()), Some("kept"));
+}
