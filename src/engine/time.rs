@@ -233,6 +233,23 @@ mod tests {
             assert_eq!(text.parse::<WallTime>(), Err(NotATime), "{text}");
         }
         assert!("2026-11-23T09:05:60Z".parse::<WallTime>().is_ok(), "a leap second");
+        assert!(NotATime.to_string().contains("2026-11-23T09:05:00Z"), "an example of the form");
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_has_its_date() {
+        let mut day = 0;
+        for year in 1970..2402 {
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let february = if is_leap { 29 } else { 28 };
+            for (month, days) in (1..).zip([31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
+                for date in 1..=days {
+                    assert_eq!(civil_date(day), (year, month, date), "day {day}");
+                    assert_eq!(days_since_epoch(year, month, date), day, "{year}-{month}-{date}");
+                    day += 1;
+                }
+            }
+        }
     }
 
     #[test]

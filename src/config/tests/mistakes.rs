@@ -469,3 +469,11 @@ fn an_unknown_word_is_repeated_only_as_the_name_of_an_option() {
         assert_eq!(faults(text)[0].contains("frobnicate"), is_repeated, "{text}");
     }
 }
+
+#[test]
+fn the_line_of_the_last_mistake_is_shown_whole() {
+    let text = "frobnicate = 5; ca_file = \"a\";\n".repeat(2 * parse::MAX_FAULTS);
+    let Err(Diagnostics(diagnostics)) = parse(&text) else { panic!("accepted") };
+    let lines: std::collections::BTreeSet<_> = diagnostics.iter().filter_map(|one| one.source_line.clone()).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}

@@ -467,3 +467,18 @@ fn a_late_token_counts_while_it_lives_or_can_be_refreshed() {
         assert_eq!(sim.status("work").state, state, "{name}");
     }
 }
+
+#[test]
+fn a_late_refusal_leaves_newer_tokens_alone() {
+    let mut sim = Sim::authorized();
+    sim.auth("work", None);
+    sim.allow("work");
+    let late = sim.call();
+    sim.sleep(secs(33));
+    sim.refresh("work", None);
+    let refresh = *sim.calls.keys().next_back().unwrap();
+    sim.answer(refresh, 200, &tokens(3, 3600));
+    sim.answer(late, 200, r#"{"access_token":"a","token_type":"mac","refresh_token":"older"}"#);
+    let refresh_token = sim.engine.accounts[0].refresh_token();
+    assert_eq!(refresh_token.map(|token| token.expose().as_str()), Some("refresh-3"));
+}
