@@ -213,6 +213,7 @@ mod tests {
                 Err(PasteFault::CutShort),
             ),
             ("too long", "a".repeat(MAX_TARGET + 1), Err(PasteFault::TooLong)),
+            ("just not too long", " ".repeat(MAX_TARGET), Err(PasteFault::Empty)),
             (
                 "a repeated state",
                 format!("{query}&state={STATE}"),

@@ -350,7 +350,10 @@ mod tests {
             let want = want.map(|(path, code, state, error)| (path.to_owned(), own(code), own(state), own(error)));
             assert_eq!(got.map_err(|fault| *fault), want, "{name}");
         }
-        assert_eq!(read_redirect(&format!("/?{}", "a".repeat(MAX_TARGET))), Err(RedirectFault::TooLong));
+        assert_eq!(read_redirect(&format!("/?{}", "a".repeat(16 * 1024 - 1))), Err(RedirectFault::TooLong));
+        assert!(read_redirect(&format!("/?{}", "a".repeat(16 * 1024 - 2))).is_ok());
+        let told = format!("{:?}", request("/?code=c&state=secret", "localhost:1234"));
+        assert!(told.contains("GET") && !told.contains("secret"), "{told}");
         assert_eq!(read_redirect(&format!("/?{}", "a&".repeat(65))), Err(RedirectFault::TooManyParameters));
         assert!(read_redirect(&format!("/?{}", "a&".repeat(64))).is_ok());
     }
