@@ -112,7 +112,7 @@ impl Browser {
     pub(super) fn dispensable(&self) -> Option<(u8, Time)> {
         let rank = match &self.phase {
             Phase::Lingering => 0,
-            Phase::Reading(head) if head.is_empty() && !self.stream.is_handshaking() => 1,
+            Phase::Reading(head) if head.is_empty() && !self.stream.has_greeted() => 1,
             Phase::Reading(_) => 2,
             Phase::Asked | Phase::Opened | Phase::Ending => return None,
         };
@@ -271,11 +271,11 @@ impl Stream {
         }
     }
 
-    /// Whether a TLS handshake is under way: whoever has begun one may be about to ask.
-    fn is_handshaking(&self) -> bool {
+    /// Whether a TLS handshake has begun: whoever began one is about to ask, also right after its end.
+    fn has_greeted(&self) -> bool {
         match self {
             Stream::Plain(_) => false,
-            Stream::Tls(stream) => stream.is_handshaking(),
+            Stream::Tls(stream) => stream.has_greeted(),
         }
     }
 

@@ -170,10 +170,10 @@ impl TlsStream {
         }
     }
 
-    /// Whether a handshake has begun and is not over.
-    pub fn is_handshaking(&self) -> bool {
+    /// Whether the other side has begun to speak TLS.
+    pub fn has_greeted(&self) -> bool {
         match &self.speech {
-            Speech::Tls(connection) => connection.is_handshaking(),
+            Speech::Tls(_) => true,
             Speech::Unheard(_) | Speech::Plain => false,
         }
     }
@@ -384,12 +384,12 @@ mod tests {
             tls.read_to_string(&mut page).unwrap();
             assert_eq!(page, want);
         });
-        assert!(!stream.is_handshaking());
+        assert!(!stream.has_greeted());
         until(&mut poll, &mut stream, |stream| stream.hear()).unwrap();
-        assert!(stream.is_handshaking());
+        assert!(stream.has_greeted());
         let request = b"GET / HTTP/1.1\r\n\r\n";
         assert_eq!(read_exactly(&mut poll, &mut stream, request.len()), request);
-        assert!(!stream.is_handshaking() && !stream.is_plain());
+        assert!(stream.has_greeted() && !stream.is_plain(), "also when the handshake is over");
         let mut rest = page.as_bytes();
         while !rest.is_empty() {
             let written = until(&mut poll, &mut stream, |stream| stream.write(rest)).unwrap();
@@ -411,7 +411,7 @@ mod tests {
             assert_eq!(page, "https, please");
         });
         assert_eq!(read_exactly(&mut poll, &mut stream, 5), b"GET /");
-        assert!(stream.is_plain() && !stream.is_handshaking());
+        assert!(stream.is_plain() && !stream.has_greeted());
         assert_eq!(stream.write(b"https, please").unwrap(), 13);
         drop(stream);
         client.join().unwrap();
